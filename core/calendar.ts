@@ -6,7 +6,7 @@
 
 export const dayMs = 86_400_000
 const hourMs = 3_600_000
-/** All zone transitions since 1900 lie on multiples of this in UTC, so one offset serves a slot. */
+/** Zone transitions since 1972 lie on multiples of this in UTC, so one offset serves a slot; an older one may be seen some minutes late. */
 const slotMs = 900_000
 /** Slots kept; a year has 35,040. Beyond it the cache starts afresh. */
 const cachedSlotsMax = 200_000

@@ -1,0 +1,79 @@
+/**
+ * The one decode function of both layers: (bytes, log time, settings) → accepted events or a refusal with its reason. It is total, it
+ * is pure, and no record's outcome depends on its neighbours. A change of what it answers needs a new `decodeVersion`.
+ */
+import type { ZoneCalendar } from './calendar.ts'
+import { openCalendar } from './calendar.ts'
+import { decodeJson } from './decode-json.ts'
+import { decodeLine } from './decode-line.ts'
+import type { Decoded, RefusalReason, ShopSettings } from './events.ts'
+import { currencyExponent } from './money.ts'
+import { decodeUtf8 } from './text.ts'
+
+export const decodeVersion = 1
+
+/** A record above this is refused whole; its bytes are kept like any other's. */
+export const recordBytesMax = 1_048_576
+/** An event dated further than this after its log time is refused: a wrong clock or year, not a sale. */
+export const futureToleranceMs = 86_400_000
+/** Late: the local day had ended more than this before the log time. */
+export const lateAfterMs = 3_600_000
+/** The record header that names the source of its ids. */
+export const sourceHeader = 'tidemark-source'
+
+export type DecodeContext = {
+  readonly calendar: ZoneCalendar
+  readonly currency: string
+  readonly currencyExponent: number
+}
+
+export type RecordToDecode = {
+  readonly value: Uint8Array
+  readonly logTimeMs: number
+  readonly headers: Readonly<Record<string, string>> | null
+}
+
+export type Decoder = {
+  /** What the outcome depends on, as text: stored with every epoch. */
+  readonly logicVersion: string
+  /** `topic` names the source of ids where neither the event nor its record does. */
+  decode(record: RecordToDecode, topic: string): Decoded
+}
+
+export function refuse(reason: RefusalReason, detail: string): Decoded {
+  return { refusal: { reason, detail } }
+}
+
+/** Throws RangeError for an unknown zone or currency: settings are checked before they come here. */
+export function openDecoder(settings: ShopSettings): Decoder {
+  const exponent = currencyExponent(settings.currency)
+  if (exponent === undefined) throw new RangeError(`${settings.currency} is no ISO 4217 currency.`)
+  const context: DecodeContext = { calendar: openCalendar(settings.zone), currency: settings.currency, currencyExponent: exponent }
+  return {
+    logicVersion: `decode ${decodeVersion}; zone ${settings.zone}; currency ${settings.currency}`,
+    decode(record, topic) {
+      const { value } = record
+      if (value.length > recordBytesMax) return refuse('too-large', `${value.length} bytes; at most ${recordBytesMax}`)
+      const source = record.headers?.[sourceHeader] ?? topic
+      const text = textOf(value)
+      if (text === null) return refuse('unreadable', 'not valid UTF-8')
+      const first = text.charCodeAt(0)
+      if (first === 0xfeff) return refuse('unreadable', 'begins with a byte-order mark')
+      // A line begins with its id; only JSON begins with a brace or white space.
+      return first === 123 || first === 32 || first === 10 || first === 13 || first === 9
+        ? decodeJson(text, source, record.logTimeMs, context)
+        : decodeLine(text, source, record.logTimeMs, context)
+    },
+  }
+}
+
+type Latin1 = { latin1Slice(start: number, end: number): string }
+const latin1Slice = (Buffer.prototype as unknown as Latin1).latin1Slice
+// oxlint-disable-next-line no-control-regex -- every ASCII character is meant
+const ascii = /^[\x00-\x7f]*$/
+
+/** Nearly all records are ASCII, where Latin-1 is the same text at a fraction of the price of a checked UTF-8 decoding. */
+function textOf(value: Uint8Array): string | null {
+  const text = latin1Slice.call(value, 0, value.length)
+  return ascii.test(text) ? text : decodeUtf8(value)
+}
