@@ -8,7 +8,7 @@
 const words = 7
 const firstCapacity = 4096
 /** Above this share of used slots probing gets long. */
-const loadMax = 0.8
+const loadMax = 0.85
 
 export type LedgerPosition = { readonly partition: number; readonly offset: number }
 
@@ -28,7 +28,7 @@ export class Ledger {
 
   constructor(idsMax: number) {
     this.idsMax = idsMax
-    this.#younger = new Generation()
+    this.#younger = new Generation(idsMax / 2)
   }
 
   get size(): number {
@@ -56,7 +56,7 @@ export class Ledger {
     if (slot >= 0) return this.#answer(this.#younger, slot, checksum)
     if (this.#younger.size * 2 >= this.idsMax) {
       this.#older = this.#younger
-      this.#younger = new Generation()
+      this.#younger = new Generation(this.idsMax / 2)
     }
     return 'new'
   }
@@ -72,7 +72,13 @@ class Generation {
   /** One byte a slot: a key of four zero words is a key like any other. */
   #used = new Uint8Array(firstCapacity)
   #capacity = firstCapacity
+  /** Slots for as many ids as a generation ever holds: doubling past it would waste up to half of the memory. */
+  readonly #capacityMax: number
   size = 0
+
+  constructor(idsMax: number) {
+    this.#capacityMax = Math.max(firstCapacity, Math.ceil((idsMax + 1) / loadMax) + 1)
+  }
 
   get bytes(): number {
     return this.#entries.byteLength + this.#used.byteLength
@@ -98,7 +104,7 @@ class Generation {
     entries[to + 6] = (Math.floor(offset / 0x1_0000_0000) << 16) | partition
     this.#used[slot] = 1
     this.size++
-    if (this.size > this.#capacity * loadMax) this.#grow()
+    if (this.size > this.#capacity * loadMax && this.#capacity < this.#capacityMax) this.#grow()
     return -1
   }
 
@@ -115,16 +121,17 @@ class Generation {
   #probe(key: Uint32Array, at: number): number {
     const entries = this.#entries
     const used = this.#used
-    const mask = this.#capacity - 1
+    const capacity = this.#capacity
     const k0 = key[at]!
     const k1 = key[at + 1]!
     const k2 = key[at + 2]!
     const k3 = key[at + 3]!
-    let slot = (k0 ^ k3) & mask
+    // The keys are mixed already; a multiplication maps them onto a table of any size.
+    let slot = Math.floor(((k0 ^ k3) >>> 0) * (capacity / 0x1_0000_0000))
     while (used[slot] === 1) {
       const from = slot * words
       if (entries[from] === k0 && entries[from + 1] === k1 && entries[from + 2] === k2 && entries[from + 3] === k3) return slot
-      slot = (slot + 1) & mask
+      if (++slot === capacity) slot = 0
     }
     return slot
   }
@@ -133,7 +140,7 @@ class Generation {
     const entries = this.#entries
     const used = this.#used
     const before = this.#capacity
-    this.#capacity = before * 2
+    this.#capacity = Math.min(before * 2, this.#capacityMax)
     this.#entries = new Uint32Array(this.#capacity * words)
     this.#used = new Uint8Array(this.#capacity)
     for (let slot = 0; slot < before; slot++) {

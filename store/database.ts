@@ -1,0 +1,154 @@
+/** The connection to PostgreSQL, where the layers meet: pool, transactions, value types, and what each SQLSTATE asks of the caller. */
+import pg from 'pg'
+import { ConflictError, TidemarkError, UnavailableError, messageOf } from '#core/errors.ts'
+
+export type Database = {
+  readonly pool: pg.Pool
+  readonly schema: string
+  readonly url: string
+} & AsyncDisposable
+
+/** What a statement can be sent to: the pool, or the client of a transaction. */
+export type Queryable = Pick<pg.ClientBase, 'query'>
+
+export type DatabaseOptions = {
+  readonly url: string
+  /** All tables live in this schema; a store is a schema. */
+  readonly schema?: string
+  readonly connectionsMax?: number
+  readonly applicationName?: string
+  /** A statement that runs longer is ended by the server; 0 for none. */
+  readonly statementTimeoutMs?: number
+}
+
+const oid = { int8: 20, date: 1082, numeric: 1700 }
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((id: number, format?: 'text' | 'binary') => {
+    if (format !== 'binary') {
+      if (id === oid.int8) return BigInt
+      // A date has no zone; the driver would make it a Date at local midnight.
+      if (id === oid.date || id === oid.numeric) return String
+    }
+    return pg.types.getTypeParser(id, format as 'text')
+  }) as pg.CustomTypesConfig['getTypeParser'],
+}
+
+const connectTimeoutMs = 10_000
+/** A stopped process must not hold locks that others wait for. */
+const idleInTransactionTimeoutMs = 5_000
+
+export function openDatabase(options: DatabaseOptions): Database {
+  const schema = options.schema ?? 'tidemark'
+  if (!/^[a-z_][a-z0-9_]{0,50}$/.test(schema)) throw new RangeError(`${schema} cannot be a schema name: lower-case letters, digits and _`)
+  const settings = [
+    `search_path=${schema},public`,
+    `idle_in_transaction_session_timeout=${idleInTransactionTimeoutMs}`,
+    `statement_timeout=${options.statementTimeoutMs ?? 0}`,
+    'timezone=UTC',
+    'jit=off',
+    'tcp_keepalives_idle=10',
+    'tcp_keepalives_interval=5',
+    'tcp_keepalives_count=3',
+  ]
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.connectionsMax ?? 10,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    application_name: options.applicationName ?? 'tidemark',
+    options: settings.map((setting) => `-c ${setting}`).join(' '),
+    types,
+  })
+  // An idle connection that the server ends is no error of ours: the pool opens another.
+  pool.on('error', () => undefined)
+  return {
+    pool,
+    schema,
+    url: options.url,
+    async [Symbol.asyncDispose]() {
+      await pool.end()
+    },
+  }
+}
+
+export type TransactionOptions = {
+  readonly isolation?: 'READ COMMITTED' | 'REPEATABLE READ'
+  /** Cuts, registrations and publications are durable when they return; flushes may vanish as a whole and are read again. */
+  readonly durable?: boolean
+  readonly lockTimeoutMs?: number
+}
+
+/** Runs `work` in one transaction. A failure rolls back; a connection in doubt is thrown away, never reused. */
+export async function inTransaction<T>(database: Database, options: TransactionOptions, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await database.pool.connect().catch((cause: unknown) => {
+    throw translateError(cause)
+  })
+  // An error event without a listener would end the process; the query in flight rejects with the same error.
+  const ignore = (): void => undefined
+  client.on('error', ignore)
+  let broken = false
+  try {
+    const begin = [`BEGIN ISOLATION LEVEL ${options.isolation ?? 'READ COMMITTED'}`]
+    if (options.durable === false) begin.push('SET LOCAL synchronous_commit = off')
+    if (options.lockTimeoutMs !== undefined) begin.push(`SET LOCAL lock_timeout = ${options.lockTimeoutMs}`)
+    await client.query(begin.join('; '))
+    const result = await work(client)
+    await client.query('COMMIT')
+    return result
+  } catch (thrown) {
+    await client.query('ROLLBACK').catch(() => {
+      broken = true
+    })
+    throw translateError(thrown)
+  } finally {
+    client.off('error', ignore)
+    client.release(broken)
+  }
+}
+
+/** SQLSTATEs and socket errors after which the same work, from the beginning, may succeed. */
+const passing = new Set([
+  '40001', // serialization failure
+  '40P01', // deadlock
+  '55P03', // lock not available within lock_timeout
+  '57014', // statement cancelled by its timeout
+  '57P01', // administrator ended the session
+  '57P02',
+  '57P03', // starting up or shutting down
+  '25P03', // idle in transaction for too long
+  '25006', // read-only: a standby, or a disk that filled up
+  '53100', // disk full
+  '53200', // out of memory
+  '53300', // too many connections
+  '08000',
+  '08003',
+  '08006',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+])
+
+/** Driver errors as ours; anything else as it is. */
+export function translateError(thrown: unknown): unknown {
+  if (thrown instanceof TidemarkError || !(thrown instanceof Error)) return thrown
+  const code = (thrown as { code?: unknown }).code
+  if (typeof code === 'string') {
+    if (passing.has(code)) return new UnavailableError(`The database could not do this now (${code}): ${thrown.message}`, { sqlState: code }, thrown)
+    if (code === '23505') return new ConflictError(`Somebody else wrote this first: ${thrown.message}`, { sqlState: code }, thrown)
+    return thrown
+  }
+  return /terminated|ended|timeout|not queryable|connection error/i.test(thrown.message)
+    ? new UnavailableError(`The connection to the database was lost: ${messageOf(thrown)}`, {}, thrown)
+    : thrown
+}
+
+/** One statement outside a transaction, with errors translated. */
+export async function run<Row extends pg.QueryResultRow>(queryable: Queryable, text: string, values: readonly unknown[] = []): Promise<Row[]> {
+  try {
+    const result = await queryable.query<Row>(text, [...values])
+    return result.rows
+  } catch (thrown) {
+    throw translateError(thrown)
+  }
+}

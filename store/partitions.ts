@@ -1,0 +1,96 @@
+/**
+ * Opening partitions: committed offsets and ledger pages in one snapshot. Read in two, a flush between them would be counted twice: its
+ * offset seen, its ids not.
+ */
+import { ConfigError } from '#core/errors.ts'
+import type { Ledger } from '#core/ledger.ts'
+import { readPage } from '#core/ledger-page.ts'
+import type { Database } from './database.ts'
+import { inTransaction, run } from './database.ts'
+
+export type OpenedPartition = {
+  readonly partition: number
+  readonly nextOffset: number
+  /** The last committed record, to notice a topic that was rebuilt. */
+  readonly last: { readonly offset: number; readonly checksum: number } | null
+}
+
+/** Pages read at a time: they are large, and only their ids stay. */
+const pagesPerFetch = 64
+
+/**
+ * Reads where each partition stands and fills `ledger`, newest pages first until it holds `idsMax` ids. `firstOffsets` gives the log's oldest
+ * offset for partitions never seen before.
+ */
+export async function openPartitions(
+  database: Database,
+  topic: string,
+  firstOffsets: ReadonlyMap<number, number>,
+  ledger: Ledger,
+): Promise<OpenedPartition[]> {
+  const partitions = [...firstOffsets.keys()].sort((a, b) => a - b)
+  await run(
+    database.pool,
+    /* sql */ `
+    INSERT INTO committed_offsets (topic, partition, first_offset, next_offset)
+    SELECT $1, p.partition, p.first_offset, p.first_offset FROM unnest($2::int[], $3::bigint[]) AS p (partition, first_offset)
+    ORDER BY p.partition ON CONFLICT DO NOTHING`,
+    [topic, partitions, partitions.map((partition) => firstOffsets.get(partition)!)],
+  )
+  return inTransaction(database, { isolation: 'REPEATABLE READ' }, async (client) => {
+    const offsets = await run<{ partition: number; next_offset: bigint; last_offset: bigint | null; last_checksum: bigint | null }>(
+      client,
+      'SELECT partition, next_offset, last_offset, last_checksum FROM committed_offsets WHERE topic = $1 AND partition = ANY ($2) ORDER BY partition',
+      [topic, partitions],
+    )
+    const pages = await run<{ page: bigint; ids: number; partition: number }>(
+      client,
+      'SELECT page, ids, partition FROM ledger_pages WHERE topic = $1 AND partition = ANY ($2) ORDER BY page DESC',
+      [topic, partitions],
+    )
+    const wanted: typeof pages = []
+    let ids = 0
+    for (const page of pages) {
+      if (ids + page.ids > ledger.idsMax) break
+      ids += page.ids
+      wanted.push(page)
+    }
+    // Oldest first, so that what the ledger forgets first is the oldest.
+    wanted.reverse()
+    const partitionOf = new Map(wanted.map((page) => [page.page, page.partition]))
+    for (let from = 0; from < wanted.length; from += pagesPerFetch) {
+      const chunk = wanted.slice(from, from + pagesPerFetch)
+      // Binary results: as text a page would arrive as twice as many hexadecimal digits.
+      const rows = await client.query<{ page: bigint; entries: Buffer }>({
+        text: 'SELECT page, entries FROM ledger_pages WHERE page = ANY ($1) ORDER BY page',
+        values: [chunk.map((page) => page.page)],
+      })
+      for (const row of rows.rows) {
+        readPage(row.entries, (key, entry) => ledger.count(key, 0, entry.checksum, partitionOf.get(row.page)!, entry.offset))
+      }
+    }
+    return offsets.map((row) => ({
+      partition: row.partition,
+      nextOffset: Number(row.next_offset),
+      last: row.last_offset === null || row.last_checksum === null ? null : { offset: Number(row.last_offset), checksum: Number(row.last_checksum) },
+    }))
+  })
+}
+
+/**
+ * Makes the logic version the store's own, or refuses where the store already holds figures made by another: zone, currency and decoding cannot
+ * change under stored days and amounts.
+ */
+export async function agreeOnLogic(database: Database, logicVersion: string): Promise<void> {
+  await run(database.pool, 'UPDATE lake_state SET logic_version = $1 WHERE logic_version IS NULL OR NOT EXISTS (SELECT FROM committed_offsets WHERE records > 0)', [
+    logicVersion,
+  ])
+  const [state] = await run<{ logic_version: string }>(database.pool, 'SELECT logic_version FROM lake_state')
+  if (state!.logic_version !== logicVersion) {
+    throw new ConfigError(
+      `This store's figures were made with "${state!.logic_version}", and the settings now say "${logicVersion}". ` +
+        `Set the zone and currency back, or start an empty store (another --data folder).`,
+      { stored: state!.logic_version, wanted: logicVersion },
+    )
+  }
+}
