@@ -5,6 +5,7 @@
 import { ConfigError } from '#core/errors.ts'
 import type { Ledger } from '#core/ledger.ts'
 import { readPage } from '#core/ledger-page.ts'
+import { readPages } from './ledger-pages.ts'
 import type { Database } from './database.ts'
 import { inTransaction, run } from './database.ts'
 
@@ -60,13 +61,8 @@ export async function openPartitions(
     const partitionOf = new Map(wanted.map((page) => [page.page, page.partition]))
     for (let from = 0; from < wanted.length; from += pagesPerFetch) {
       const chunk = wanted.slice(from, from + pagesPerFetch)
-      // Binary results: as text a page would arrive as twice as many hexadecimal digits.
-      const rows = await client.query<{ page: bigint; entries: Buffer }>({
-        text: 'SELECT page, entries FROM ledger_pages WHERE page = ANY ($1) ORDER BY page',
-        values: [chunk.map((page) => page.page)],
-      })
-      for (const row of rows.rows) {
-        readPage(row.entries, (key, entry) => ledger.count(key, 0, entry.checksum, partitionOf.get(row.page)!, entry.offset))
+      for (const row of await readPages(client, chunk.map((page) => page.page))) {
+        readPage(row.entries, (key, entry) => ledger.count(key, 0, entry.checksum, partitionOf.get(BigInt(row.page))!, entry.offset))
       }
     }
     return offsets.map((row) => ({

@@ -250,3 +250,27 @@ CREATE FUNCTION season_of(day date) RETURNS text LANGUAGE sql STABLE AS $$
       WHERE s.version = lake_state.season_version
       ORDER BY s.first_month DESC, s.first_day DESC LIMIT 1))
 $$;
+
+-- Running speed workers, for status and metrics; safety never depends on it.
+CREATE TABLE speed_workers (
+  worker text PRIMARY KEY,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  partitions integer[] NOT NULL DEFAULT '{}',
+  ledger_ids bigint NOT NULL DEFAULT 0,
+  flushes bigint NOT NULL DEFAULT 0,
+  fenced_flushes bigint NOT NULL DEFAULT 0,
+  failed_flushes bigint NOT NULL DEFAULT 0,
+  skipped_replays bigint NOT NULL DEFAULT 0
+);
+
+-- Partitions that stopped because a range of their log is gone or was rebuilt. Receipts name them.
+CREATE TABLE stopped_partitions (
+  topic text COLLATE "C" NOT NULL,
+  partition integer NOT NULL,
+  from_offset bigint NOT NULL,
+  to_offset bigint,
+  reason text NOT NULL,
+  noticed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (topic, partition)
+);

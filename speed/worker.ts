@@ -1,0 +1,266 @@
+/**
+ * The speed worker: log → decode → ledger → fold → flush. Crash-only: after a failed flush, or one whose outcome is unknown, it drops its memory and
+ * opens its partitions again from the store, which alone knows what was counted. While one flush commits, the next is being filled.
+ */
+import type { Decoder } from '#core/decode.ts'
+import { FencedError, LossError, TidemarkError } from '#core/errors.ts'
+import { Ledger } from '#core/ledger.ts'
+import type { EventLog, LogBatch, Vector } from '#core/ports.ts'
+import type { View } from '#core/views/view.ts'
+import type { Database } from '#store/database.ts'
+import type { FlushFaults } from '#store/flush.ts'
+import { commitFlush } from '#store/flush.ts'
+import { openPartitions } from '#store/partitions.ts'
+import { clearStopped, recordStopped, reportWorker } from '#store/workers.ts'
+import { Accumulator } from './accumulator.ts'
+import { checkFingerprints } from './fingerprint.ts'
+
+export type SpeedLogger = { info(fields: object, text: string): void; warn(fields: object, text: string): void }
+
+export type SpeedOptions = {
+  readonly database: Database
+  readonly log: EventLog
+  readonly decoder: Decoder
+  readonly topic: string
+  /** Unique among workers; for status only. */
+  readonly worker: string
+  readonly ledgerIdsMax: number
+  /** With little traffic a flush is cut by time. */
+  readonly flushIntervalMs: number
+  /** With a backlog it is cut by size. */
+  readonly flushRecordsMax: number
+  readonly logger: SpeedLogger
+  readonly views?: readonly View[]
+  readonly faults?: FlushFaults
+  readonly onFlush?: (flushed: { readonly records: number; readonly positions: Vector }) => void
+}
+
+/** A flush is also cut by the bytes of rubbish in it, which are kept whole. */
+const deadLetterBytesMax = 32 * 1024 * 1024
+const retryMinMs = 100
+const retryMaxMs = 5_000
+const reportIntervalMs = 5_000
+
+/** Runs until aborted; then finishes the flush in hand and returns. Only errors that no retry can mend are thrown. */
+export async function runSpeedWorker(options: SpeedOptions, signal: AbortSignal): Promise<void> {
+  const worker = new SpeedWorker(options)
+  const assignments = options.log.assigned(options.topic, signal)[Symbol.asyncIterator]()
+  let next = assignments.next()
+  let partitions: readonly number[] = []
+  while (!signal.aborted) {
+    const session = new AbortController()
+    const stop = (): void => session.abort()
+    signal.addEventListener('abort', stop, { once: true })
+    const running = worker.keepRunning(partitions, session.signal)
+    try {
+      const changed = await Promise.race([next, running])
+      if (changed === undefined || changed.done === true) break
+      partitions = changed.value
+    } finally {
+      session.abort()
+      await running
+      signal.removeEventListener('abort', stop)
+    }
+    // Only now, with the old partitions let go, is the log asked for the next assignment.
+    next = assignments.next()
+  }
+  await assignments.return?.()
+}
+
+class SpeedWorker {
+  readonly #options: SpeedOptions
+  #flushes = 0
+  #fencedFlushes = 0
+  #failedFlushes = 0
+  #skippedReplays = 0
+  #ledgerIds = 0
+  #reportedAt = 0
+
+  constructor(options: SpeedOptions) {
+    this.#options = options
+  }
+
+  /** Opens and reads the partitions, again after each failure, until aborted. */
+  async keepRunning(assigned: readonly number[], signal: AbortSignal): Promise<void> {
+    let retryMs = retryMinMs
+    let partitions = assigned
+    while (!signal.aborted) {
+      try {
+        if (partitions.length === 0) {
+          await this.#report(partitions)
+          await whenAborted(signal)
+          return
+        }
+        await this.#session(partitions, signal, () => (retryMs = retryMinMs))
+      } catch (thrown) {
+        if (signal.aborted) return
+        if (thrown instanceof LossError) {
+          partitions = await this.#stopPartition(partitions, thrown)
+          continue
+        }
+        if (thrown instanceof FencedError) this.#fencedFlushes++
+        else this.#failedFlushes++
+        if (!(thrown instanceof TidemarkError && thrown.retryable)) throw thrown
+        this.#options.logger.warn({ partitions, retryMs, code: thrown.code }, `speed layer opens its partitions again: ${thrown.message}`)
+        await delay(retryMs, signal)
+        retryMs = Math.min(retryMs * 2, retryMaxMs)
+      }
+    }
+  }
+
+  async #session(partitions: readonly number[], signal: AbortSignal, onProgress: () => void): Promise<void> {
+    const { database, log, topic, decoder } = this.#options
+    const ledger = new Ledger(this.#options.ledgerIdsMax)
+    const bounds = await log.bounds(topic)
+    const firstOffsets = new Map(partitions.map((partition) => [partition, bounds.first.get(partition) ?? 0]))
+    const opened = await openPartitions(database, topic, firstOffsets, ledger)
+    await checkFingerprints(log, topic, opened, bounds, signal)
+    if (signal.aborted) return
+    await clearStopped(database.pool, topic, partitions)
+    const positions = new Map(opened.map((partition) => [partition.partition, partition.nextOffset]))
+    const accumulator = new Accumulator({ topic, decoder, ledger, ...(this.#options.views && { views: this.#options.views }) }, positions)
+    const read = new AbortController()
+    const stop = (): void => read.abort()
+    signal.addEventListener('abort', stop, { once: true })
+    const batches = log.read(topic, positions, { signal: read.signal })[Symbol.asyncIterator]()
+    const flusher = new Flusher(this.#options, accumulator, (records) => {
+      this.#flushes++
+      onProgress()
+      this.#options.onFlush?.({ records, positions })
+    })
+    try {
+      await this.#pump(batches, accumulator, flusher, partitions, ledger)
+      await flusher.flush()
+      await flusher.settled()
+    } finally {
+      this.#skippedReplays += accumulator.skippedReplays
+      signal.removeEventListener('abort', stop)
+      read.abort()
+      await flusher.settled().catch(() => undefined)
+      await batches.return?.().catch(() => undefined)
+    }
+  }
+
+  /** Moves batches into the accumulator and cuts flushes by time or size, until the reader ends. */
+  async #pump(batches: AsyncIterator<LogBatch>, accumulator: Accumulator, flusher: Flusher, partitions: readonly number[], ledger: Ledger): Promise<void> {
+    const { flushIntervalMs, flushRecordsMax } = this.#options
+    let next = batches.next()
+    // A reader that fails while a flush runs is heard at the next turn.
+    next.catch(() => undefined)
+    let flushAt = 0
+    for (;;) {
+      this.#ledgerIds = ledger.size
+      await this.#report(partitions)
+      flusher.throwIfFailed()
+      const waitMs = accumulator.isEmpty ? reportIntervalMs : Math.max(0, flushAt - performance.now())
+      const outcome = await within(next, waitMs)
+      if (outcome === 'timeout') {
+        if (!accumulator.isEmpty) await flusher.flush()
+        continue
+      }
+      if (outcome.done === true) return
+      if (accumulator.isEmpty) flushAt = performance.now() + flushIntervalMs
+      accumulator.add(outcome.value)
+      next = batches.next()
+      next.catch(() => undefined)
+      const full = accumulator.records >= flushRecordsMax || accumulator.deadLetterBytes >= deadLetterBytesMax
+      // Past its time, a flush waits for size as long as another is under way: so flushes grow with the backlog, and cost per event falls.
+      if (full || (performance.now() >= flushAt && !flusher.busy)) await flusher.flush()
+    }
+  }
+
+  async #stopPartition(partitions: readonly number[], loss: LossError): Promise<readonly number[]> {
+    const { partition, from, to } = loss.details as { partition?: number; from?: number; to?: number | null }
+    if (partition === undefined) throw loss
+    await recordStopped(this.#options.database.pool, { topic: this.#options.topic, partition, fromOffset: from ?? 0, toOffset: to ?? null, reason: loss.message })
+    this.#options.logger.warn({ partition, from, to }, loss.message)
+    return partitions.filter((other) => other !== partition)
+  }
+
+  async #report(partitions: readonly number[]): Promise<void> {
+    if (performance.now() - this.#reportedAt < reportIntervalMs && this.#reportedAt > 0) return
+    this.#reportedAt = performance.now()
+    await reportWorker(this.#options.database.pool, {
+      worker: this.#options.worker,
+      partitions,
+      ledgerIds: this.#ledgerIds,
+      flushes: this.#flushes,
+      fencedFlushes: this.#fencedFlushes,
+      failedFlushes: this.#failedFlushes,
+      skippedReplays: this.#skippedReplays,
+    })
+  }
+}
+
+/** At most one flush under way; a second waits for it, and nothing follows a failed one. */
+class Flusher {
+  readonly #options: SpeedOptions
+  readonly #accumulator: Accumulator
+  readonly #onDone: (records: number) => void
+  #running: Promise<void> | null = null
+  #failure: { readonly thrown: unknown } | null = null
+
+  constructor(options: SpeedOptions, accumulator: Accumulator, onDone: (records: number) => void) {
+    this.#options = options
+    this.#accumulator = accumulator
+    this.#onDone = onDone
+  }
+
+  get busy(): boolean {
+    return this.#running !== null
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== null) throw this.#failure.thrown
+  }
+
+  /** Starts a flush of what is there once the one before is done. */
+  async flush(): Promise<void> {
+    await this.settled()
+    if (this.#accumulator.isEmpty) return
+    const { records } = this.#accumulator
+    const flush = this.#accumulator.take()
+    const startedAt = performance.now()
+    this.#running = commitFlush(this.#options.database, flush, this.#options.faults)
+      .then(
+        (epoch) => {
+          this.#options.logger.info({ epoch, records, durationMs: Math.round(performance.now() - startedAt) }, 'flushed')
+          this.#onDone(records)
+        },
+        (thrown: unknown) => {
+          this.#failure = { thrown }
+        },
+      )
+      .finally(() => {
+        this.#running = null
+      })
+  }
+
+  /** Resolves when no flush is under way; throws what the last one threw. */
+  async settled(): Promise<void> {
+    await this.#running
+    this.throwIfFailed()
+  }
+}
+
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | 'timeout'> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<'timeout'>((resolve) => {
+    timer = setTimeout(() => resolve('timeout'), timeoutMs)
+  })
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function whenAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+async function delay(ms: number, signal: AbortSignal): Promise<void> {
+  await within(whenAborted(signal), ms)
+}
+

@@ -1,0 +1,92 @@
+/**
+ * Ledger pages at rest. Each flush leaves one page a partition, four a second: small old ones are merged in the background, and pages that neither
+ * the de-duplication window nor an unpublished epoch needs are dropped.
+ */
+import type { PoolClient, QueryConfig } from 'pg'
+import type { Database, Queryable } from './database.ts'
+import { inTransaction, run } from './database.ts'
+import { lockKeys, lockPurpose } from './epochs.ts'
+
+/** A page below this many ids is worth merging. */
+const smallPageIds = 20_000
+/** Merging fewer than this costs more than it saves; merging more holds a long transaction. */
+const mergePagesMin = 32
+const mergePagesMax = 512
+
+/** Entries of the pages named, by page. Binary results: as text a page arrives as twice as many hexadecimal digits. */
+export async function readPages(queryable: Queryable, pages: readonly bigint[]): Promise<{ page: string; entries: Buffer }[]> {
+  const query: QueryConfig & { binary: true } = {
+    text: 'SELECT page::text, entries FROM ledger_pages WHERE page = ANY ($1) ORDER BY ledger_pages.page',
+    values: [pages],
+    binary: true,
+  }
+  const result = await queryable.query<{ page: string; entries: Buffer }>(query)
+  return result.rows
+}
+
+/**
+ * Merges the oldest run of small pages of one partition and epoch. The new page holds only what this transaction's own DELETE returned, so two
+ * mergers, or a merger and a pruner, cannot bring ids back or lose them. Resolves to how many pages became one; 0 when there is nothing to do.
+ */
+export async function mergeSmallPages(database: Database): Promise<number> {
+  return inTransaction(database, { durable: false }, async (client) => {
+    const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}${lockPurpose.merge}) AS ours`)
+    if (lock?.ours !== true) return 0
+    const [group] = await run<{ topic: string; partition: number; epoch: bigint }>(
+      client,
+      /* sql */ `
+      SELECT topic, partition, epoch FROM ledger_pages WHERE ids < ${smallPageIds}
+      GROUP BY topic, partition, epoch HAVING count(*) >= ${mergePagesMin} ORDER BY count(*) DESC LIMIT 1`,
+    )
+    return group === undefined ? 0 : mergeGroup(client, group)
+  })
+}
+
+async function mergeGroup(client: PoolClient, group: { topic: string; partition: number; epoch: bigint }): Promise<number> {
+  const query: QueryConfig & { binary: true } = {
+    text: /* sql */ `
+      DELETE FROM ledger_pages WHERE page IN (
+        SELECT page FROM ledger_pages WHERE topic = $1 AND partition = $2 AND epoch = $3 AND ids < ${smallPageIds} ORDER BY page LIMIT ${mergePagesMax})
+      RETURNING page::text, from_offset::text, to_offset::text, ids, entries`,
+    values: [group.topic, group.partition, group.epoch],
+    binary: true,
+  }
+  const { rows } = await client.query<{ page: string; from_offset: string; to_offset: string; ids: number; entries: Buffer }>(query)
+  if (rows.length === 0) return 0
+  rows.sort((a, b) => Number(a.from_offset) - Number(b.from_offset))
+  await client.query(
+    /* sql */ `
+    INSERT INTO ledger_pages (page, topic, partition, epoch, from_offset, to_offset, ids, entries) OVERRIDING SYSTEM VALUE
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [
+      // Pages are read newest first by number: a merged page keeps the place of its oldest.
+      rows.map((row) => BigInt(row.page)).reduce((least, page) => (page < least ? page : least)),
+      group.topic,
+      group.partition,
+      group.epoch,
+      rows[0]!.from_offset,
+      rows.at(-1)!.to_offset,
+      rows.reduce((sum, row) => sum + row.ids, 0),
+      Buffer.concat(rows.map((row) => row.entries)),
+    ],
+  )
+  return rows.length
+}
+
+/**
+ * Drops pages beyond the window: a partition's pages older than its newest `idsMax` ids, and only of epochs up to `publishedEpoch`, so that the
+ * cross-check always has its evidence.
+ */
+export async function dropOldPages(queryable: Queryable, idsMax: number, publishedEpoch: number): Promise<number> {
+  const rows = await run(
+    queryable,
+    /* sql */ `
+    DELETE FROM ledger_pages WHERE page IN (
+      SELECT page FROM (
+        SELECT page, epoch, sum(ids) OVER (PARTITION BY topic, partition ORDER BY page DESC) AS ids_up_to FROM ledger_pages
+      ) aged WHERE ids_up_to > $1 AND epoch <= $2)
+    RETURNING page`,
+    [idsMax, publishedEpoch],
+  )
+  return rows.length
+}
