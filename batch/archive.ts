@@ -1,0 +1,158 @@
+/**
+ * The archiver: log → decode → Parquet → lake → register, one file per offset range of one partition and epoch. A crash between any two steps leaves
+ * either nothing, or a file that no reader knows (an orphan), and the range is written again under a new name.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { formatDay } from '#core/calendar.ts'
+import type { Decoder } from '#core/decode.ts'
+import { ConflictError, CorruptError, LossError } from '#core/errors.ts'
+import type { EventLog, Lake, LakeVerify, LogBatch, ParquetCodec, ParquetValues } from '#core/ports.ts'
+import type { Database } from '#store/database.ts'
+import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
+import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
+import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
+
+export type ArchiveOptions = {
+  readonly database: Database
+  readonly log: EventLog
+  readonly lake: Lake
+  readonly codec: ParquetCodec
+  readonly decoder: Decoder
+  /** Offsets a file spans at most. */
+  readonly fileOffsetsMax: number
+  readonly signal: AbortSignal
+  readonly onFile?: (file: ArchiveFile) => void
+  /** Where tests may stop the archiver between the finished file and its registration. */
+  readonly beforeRegister?: (file: ArchiveFile) => Promise<void>
+}
+
+const rowGroupRows = 50_000
+const rowGroupBytes = 32 * 1024 * 1024
+
+/** Brings the archive up to the cut that ended `epoch`. Resolves to the files it registered. */
+export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promise<ArchiveFile[]> {
+  const written: ArchiveFile[] = []
+  // Another archiver may take a range first; then what is left is asked again. Bounded, since each turn ends with less to do.
+  for (;;) {
+    const ranges = await rangesToArchive(options.database.pool, epoch)
+    if (ranges.length === 0) return written
+    try {
+      for (const range of ranges) {
+        for (const piece of pieces(range, options.fileOffsetsMax)) {
+          options.signal.throwIfAborted()
+          written.push(await archiveRange(options, piece))
+        }
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof ConflictError)) throw thrown
+    }
+  }
+}
+
+/** Writes registered files that the lake has lost again, from the log, and swaps their rows of the register. Resolves to their new paths. */
+export async function repairArchive(options: ArchiveOptions, epoch: number): Promise<string[]> {
+  const repaired: string[] = []
+  for (const file of await listFiles(options.database.pool, 0, epoch)) {
+    if (file.rows === 0) continue
+    const entry = await options.lake.stat(file.path)
+    if (entry !== null && entry.bytes === file.bytes) continue
+    const rewritten = await writeRange(options, file)
+    await replaceFile(options.database, file, rewritten)
+    repaired.push(rewritten.path)
+  }
+  return repaired
+}
+
+function* pieces(range: ArchiveRange, offsetsMax: number): Iterable<ArchiveRange> {
+  for (let fromOffset = range.fromOffset; fromOffset < range.toOffset; fromOffset += offsetsMax) {
+    yield { ...range, fromOffset, toOffset: Math.min(fromOffset + offsetsMax, range.toOffset) }
+  }
+}
+
+async function archiveRange(options: ArchiveOptions, range: ArchiveRange): Promise<ArchiveFile> {
+  const file = await writeRange(options, range)
+  await options.beforeRegister?.(file)
+  await registerFile(options.database, file)
+  options.onFile?.(file)
+  return file
+}
+
+/** Writes the range's file, verified; registers nothing. */
+async function writeRange(options: ArchiveOptions, range: ArchiveRange): Promise<ArchiveFile> {
+  const { lake, codec } = options
+  const sums = new ArchiveSums()
+  const groups = rowGroups(options, range, sums)[Symbol.asyncIterator]()
+  // The first row group tells the folder, and whether there is anything to write at all.
+  const first = await groups.next()
+  const name = `${range.topic}+${range.partition}+${range.fromOffset}+${range.toOffset}+${randomUUID()}`
+  if (first.done === true) return archiveFile(range, sums, `none/${name}`, 0, '')
+  const month = formatDay(Math.floor(sums.firstLogTimeMs! / 86_400_000)).slice(0, 7)
+  const path = `${range.topic}/logged=${month}/${name}.parquet`
+  const digest = createHash('sha256')
+  let bytes = 0
+  async function* body(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of codec.encode(archiveColumns, startingWith(first.value as readonly ParquetValues[], groups))) {
+      digest.update(chunk)
+      bytes += chunk.length
+      yield chunk
+    }
+  }
+  const verify: LakeVerify = async (file) => {
+    if (file.bytes !== bytes) throw new CorruptError(`${path} has ${file.bytes} bytes where ${bytes} were written.`, { path })
+    const rows = await codec.rowCount(file)
+    if (rows !== sums.rows) throw new CorruptError(`${path} holds ${rows} rows where ${sums.rows} were written.`, { path })
+  }
+  const entry = await lake.put(path, body(), verify)
+  return archiveFile(range, sums, path, entry.bytes, digest.digest('hex'))
+}
+
+function archiveFile(range: ArchiveRange, sums: ArchiveSums, path: string, bytes: number, sha256: string): ArchiveFile {
+  const { topic, partition, fromOffset, toOffset, epoch } = range
+  const { rows, accepted, refused, hashHiSum, hashLoSum, quantitySum, totalMinorSum, firstLogTimeMs, lastLogTimeMs } = sums
+  const months = [...sums.months].sort((a, b) => a - b).map(formatDay)
+  return {
+    ...{ path, topic, partition, fromOffset, toOffset, epoch, rows, accepted, refused, hashHiSum, hashLoSum },
+    ...{ quantitySum, totalMinorSum, months, bytes, sha256, firstLogTimeMs, lastLogTimeMs },
+  }
+}
+
+async function* startingWith<T>(first: T, rest: AsyncIterator<T>): AsyncGenerator<T> {
+  yield first
+  for (;;) {
+    const next = await rest.next()
+    if (next.done === true) return
+    yield next.value
+  }
+}
+
+async function* rowGroups(options: ArchiveOptions, range: ArchiveRange, sums: ArchiveSums): AsyncGenerator<readonly ParquetValues[]> {
+  let rows = new ArchiveRows(range.epoch, range.partition, sums)
+  for await (const batch of readRange(options, range)) {
+    for (const record of batch.records) {
+      if (record.offset < range.fromOffset || record.offset >= range.toOffset) continue
+      rows.add(record, options.decoder.decode(record, range.topic))
+      if (rows.rows < rowGroupRows && rows.bytes < rowGroupBytes) continue
+      yield rows.columns
+      rows = new ArchiveRows(range.epoch, range.partition, sums)
+    }
+  }
+  if (rows.rows > 0) yield rows.columns
+}
+
+/** The log's batches of the range; ending early is an error, since a short file would pass for the whole range. */
+async function* readRange(options: ArchiveOptions, range: ArchiveRange): AsyncGenerator<LogBatch> {
+  let position = range.fromOffset
+  const from = new Map([[range.partition, range.fromOffset]])
+  const to = new Map([[range.partition, range.toOffset]])
+  for await (const batch of options.log.read(range.topic, from, { to, signal: options.signal })) {
+    if (batch.from > position) break
+    position = Math.max(position, batch.to)
+    yield batch
+  }
+  options.signal.throwIfAborted()
+  if (position >= range.toOffset) return
+  throw new LossError(
+    `The log of ${range.topic} partition ${range.partition} gave nothing between ${position} and ${range.toOffset}: the range is not archived. Put the records back, or accept the loss.`,
+    { topic: range.topic, partition: range.partition, from: position, to: range.toOffset },
+  )
+}

@@ -1,0 +1,221 @@
+/**
+ * The archive's register. It alone decides what is read: a file without a row does not exist, a row without its file stops the batch. The
+ * registered ranges of a partition tile [first offset, archive end) with no hole and no overlap.
+ */
+import { ConflictError, CorruptError } from '#core/errors.ts'
+import type { Database, Queryable } from './database.ts'
+import { inTransaction, run } from './database.ts'
+
+export type ArchiveFile = {
+  /** Relative to the lake's root; of a range without records `none/…`, which is no file. */
+  readonly path: string
+  readonly topic: string
+  readonly partition: number
+  readonly fromOffset: number
+  readonly toOffset: number
+  readonly epoch: number
+  /** Events and refused records in the file. */
+  readonly rows: number
+  readonly accepted: number
+  readonly refused: number
+  /** Sums over accepted rows, to hold what a query engine read against. */
+  readonly hashHiSum: bigint
+  readonly hashLoSum: bigint
+  readonly quantitySum: bigint
+  readonly totalMinorSum: bigint
+  /** First days of the local months of its events. */
+  readonly months: readonly string[]
+  readonly bytes: number
+  readonly sha256: string
+  readonly firstLogTimeMs: number | null
+  readonly lastLogTimeMs: number | null
+}
+
+/** A range to archive: within one epoch, so that no file straddles a cut. */
+export type ArchiveRange = { readonly topic: string; readonly partition: number; readonly epoch: number; readonly fromOffset: number; readonly toOffset: number }
+
+/** What is still to be archived up to the cut that ended `epoch`, in order, one range per epoch and partition. */
+export async function rangesToArchive(queryable: Queryable, epoch: number): Promise<ArchiveRange[]> {
+  const rows = await run<{ topic: string; partition: number; epoch: bigint; from_offset: bigint; to_offset: bigint }>(
+    queryable,
+    /* sql */ `
+    WITH bounds AS (
+      SELECT c.topic, c.partition, c.epoch, c.next_offset AS to_offset,
+        coalesce(lag(c.next_offset) OVER (PARTITION BY c.topic, c.partition ORDER BY c.epoch), o.first_offset) AS from_offset,
+        coalesce(e.next_offset, o.first_offset) AS archived
+      FROM cut_offsets c
+      JOIN committed_offsets o USING (topic, partition)
+      LEFT JOIN archive_ends e USING (topic, partition)
+      WHERE c.epoch <= $1
+    )
+    SELECT topic, partition, epoch, greatest(from_offset, archived) AS from_offset, to_offset FROM bounds
+    WHERE to_offset > greatest(from_offset, archived) ORDER BY epoch, topic, partition`,
+    [epoch],
+  )
+  return rows.map((row) => ({
+    topic: row.topic,
+    partition: row.partition,
+    epoch: Number(row.epoch),
+    fromOffset: Number(row.from_offset),
+    toOffset: Number(row.to_offset),
+  }))
+}
+
+/**
+ * Registers a finished file, if the partition's archive still ends where the file begins. Durable when it returns. Throws ConflictError where another
+ * archiver was first: this one's file is then an orphan, and the register stays as it is.
+ */
+export async function registerFile(database: Database, file: ArchiveFile): Promise<void> {
+  await inTransaction(database, {}, async (client) => {
+    await client.query(
+      /* sql */ `
+      INSERT INTO archive_ends (topic, partition, next_offset)
+      SELECT topic, partition, first_offset FROM committed_offsets WHERE topic = $1 AND partition = $2 ON CONFLICT DO NOTHING`,
+      [file.topic, file.partition],
+    )
+    const moved = await client.query('UPDATE archive_ends SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3', [
+      file.topic,
+      file.partition,
+      file.fromOffset,
+      file.toOffset,
+    ])
+    if (moved.rowCount !== 1) {
+      throw new ConflictError(`The archive of ${file.topic} partition ${file.partition} does not end at ${file.fromOffset} any more: another archiver was first.`)
+    }
+    await client.query(
+      /* sql */ `
+      INSERT INTO archive_files (path, topic, partition, from_offset, to_offset, epoch, rows, accepted, refused, hash_hi_sum, hash_lo_sum,
+        quantity_sum, total_minor_sum, months, bytes, sha256, first_log_time_ms, last_log_time_ms)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+      [...identity(file), ...contents(file)],
+    )
+  })
+}
+
+/** Puts a rewritten file in the place of one that was lost. Its contents must be the registered ones, to the sum. */
+export async function replaceFile(database: Database, lost: ArchiveFile, rewritten: ArchiveFile): Promise<void> {
+  const same = (['rows', 'accepted', 'refused', 'hashHiSum', 'hashLoSum', 'quantitySum', 'totalMinorSum'] as const).every((sum) => lost[sum] === rewritten[sum])
+  if (!same) {
+    throw new CorruptError(`The log's records ${lost.fromOffset} to ${lost.toOffset} of ${lost.topic} partition ${lost.partition} are not those that ${lost.path} held.`, {
+      lost,
+      rewritten,
+    })
+  }
+  await run(database.pool, 'UPDATE archive_files SET path = $2, bytes = $3, sha256 = $4 WHERE path = $1', [lost.path, rewritten.path, rewritten.bytes, rewritten.sha256])
+}
+
+function identity(file: ArchiveFile): unknown[] {
+  return [file.path, file.topic, file.partition, file.fromOffset, file.toOffset, file.epoch]
+}
+
+function contents(file: ArchiveFile): unknown[] {
+  return [
+    file.rows,
+    file.accepted,
+    file.refused,
+    file.hashHiSum,
+    file.hashLoSum,
+    file.quantitySum,
+    file.totalMinorSum,
+    file.months,
+    file.bytes,
+    file.sha256,
+    file.firstLogTimeMs,
+    file.lastLogTimeMs,
+  ]
+}
+
+type FileRow = {
+  path: string
+  topic: string
+  partition: number
+  from_offset: bigint
+  to_offset: bigint
+  epoch: bigint
+  rows: bigint
+  accepted: bigint
+  refused: bigint
+  hash_hi_sum: bigint
+  hash_lo_sum: bigint
+  quantity_sum: bigint
+  total_minor_sum: string
+  months: string[]
+  bytes: bigint
+  sha256: string
+  first_log_time_ms: bigint | null
+  last_log_time_ms: bigint | null
+}
+
+/** Registered files of the epochs above `aboveEpoch` up to `toEpoch`, in order of range. */
+export async function listFiles(queryable: Queryable, aboveEpoch: number, toEpoch: number): Promise<ArchiveFile[]> {
+  const rows = await run<FileRow>(
+    queryable,
+    /* sql */ `
+    SELECT path, topic, partition, from_offset, to_offset, epoch, rows, accepted, refused, hash_hi_sum, hash_lo_sum, quantity_sum, total_minor_sum,
+      months::text[] AS months, bytes, sha256, first_log_time_ms, last_log_time_ms
+    FROM archive_files WHERE epoch > $1 AND epoch <= $2 ORDER BY topic, partition, from_offset`,
+    [aboveEpoch, toEpoch],
+  )
+  return rows.map((row) => ({
+    path: row.path,
+    topic: row.topic,
+    partition: row.partition,
+    fromOffset: Number(row.from_offset),
+    toOffset: Number(row.to_offset),
+    epoch: Number(row.epoch),
+    rows: Number(row.rows),
+    accepted: Number(row.accepted),
+    refused: Number(row.refused),
+    hashHiSum: row.hash_hi_sum,
+    hashLoSum: row.hash_lo_sum,
+    quantitySum: row.quantity_sum,
+    totalMinorSum: BigInt(row.total_minor_sum),
+    months: row.months,
+    bytes: Number(row.bytes),
+    sha256: row.sha256,
+    firstLogTimeMs: row.first_log_time_ms === null ? null : Number(row.first_log_time_ms),
+    lastLogTimeMs: row.last_log_time_ms === null ? null : Number(row.last_log_time_ms),
+  }))
+}
+
+/** Throws CorruptError naming the first hole or overlap below the cut that ended `epoch`. */
+export async function checkTiling(queryable: Queryable, epoch: number): Promise<void> {
+  const rows = await run<{ topic: string; partition: number; expected: bigint; found: bigint | null; path: string | null }>(
+    queryable,
+    /* sql */ `
+    WITH files AS (
+      SELECT topic, partition, path, from_offset, to_offset,
+        coalesce(lag(to_offset) OVER (PARTITION BY topic, partition ORDER BY from_offset, to_offset), o.first_offset) AS expected
+      FROM archive_files JOIN committed_offsets o USING (topic, partition) WHERE epoch <= $1
+    ), ends AS (
+      SELECT c.topic, c.partition, c.next_offset AS expected,
+        (SELECT max(to_offset) FROM files f WHERE f.topic = c.topic AND f.partition = c.partition) AS found
+      FROM cut_offsets c JOIN committed_offsets o USING (topic, partition) WHERE c.epoch = $1 AND c.next_offset > o.first_offset
+    )
+    SELECT topic, partition, expected, from_offset AS found, path FROM files WHERE from_offset <> expected
+    UNION ALL
+    SELECT topic, partition, expected, found, NULL FROM ends WHERE found IS DISTINCT FROM expected
+    ORDER BY topic, partition, expected LIMIT 1`,
+    [epoch],
+  )
+  const [wrong] = rows
+  if (wrong === undefined) return
+  const where = wrong.path === null ? `ends at ${wrong.found ?? 'nothing'}` : `has ${wrong.path} begin at ${wrong.found}`
+  throw new CorruptError(
+    `The archive of ${wrong.topic} partition ${wrong.partition} ${where} where ${wrong.expected} is due: the register has a hole or an overlap. ` +
+      `Nothing is computed from it; restore the register's rows from a backup, or repair the archive from the log (tidemark batch repair).`,
+    { ...wrong },
+  )
+}
+
+/** Which of these paths are registered. */
+export async function registeredPaths(queryable: Queryable, paths: readonly string[]): Promise<Set<string>> {
+  const rows = await run<{ path: string }>(queryable, 'SELECT path FROM archive_files WHERE path = ANY ($1)', [paths])
+  return new Set(rows.map((row) => row.path))
+}
+
+/** Where the archive of each partition ends. */
+export async function archiveEnds(queryable: Queryable, topic: string): Promise<Map<number, number>> {
+  const rows = await run<{ partition: number; next_offset: bigint }>(queryable, 'SELECT partition, next_offset FROM archive_ends WHERE topic = $1', [topic])
+  return new Map(rows.map((row) => [row.partition, Number(row.next_offset)]))
+}
