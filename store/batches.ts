@@ -1,0 +1,322 @@
+/**
+ * Batches and the pointer. A batch run stages its rows under row versions that nobody reads; publishing moves one pointer row. A batch is a map from
+ * (view, month) to a row version, so it costs what changed.
+ */
+import type { PoolClient } from 'pg'
+import { ConflictError, InvalidRequestError } from '#core/errors.ts'
+import { measures } from '#core/views/measures.ts'
+import type { View } from '#core/views/view.ts'
+import { views } from '#core/views/all.ts'
+import type { CorrectionPlan } from './corrections.ts'
+import { bookCorrections } from './corrections.ts'
+import type { Database, Queryable } from './database.ts'
+import { inTransaction, run } from './database.ts'
+import { lockKeys } from './epochs.ts'
+import { grainList, measureList } from './view-tables.ts'
+
+export type BatchStatus = 'running' | 'held' | 'published' | 'superseded' | 'dropped' | 'failed'
+export type BatchKind = 'empty' | 'incremental' | 'full'
+
+export type Batch = {
+  readonly batch: number
+  readonly epoch: number
+  readonly baseBatch: number | null
+  readonly kind: BatchKind
+  readonly status: BatchStatus
+  readonly startedAt: Date
+  readonly finishedAt: Date | null
+  readonly publishedAt: Date | null
+  readonly eventsRead: number | null
+  readonly eventsCounted: number | null
+  readonly message: string | null
+  readonly crossCheck: unknown
+}
+
+export type Pointer = { readonly batch: number; readonly epoch: number; readonly moves: number; readonly pausedReason: string | null }
+
+type BatchRow = {
+  batch: bigint
+  epoch: bigint
+  base_batch: bigint | null
+  kind: BatchKind
+  status: BatchStatus
+  started_at: Date
+  finished_at: Date | null
+  published_at: Date | null
+  events_read: bigint | null
+  events_counted: bigint | null
+  message: string | null
+  cross_check: unknown
+}
+
+const batchColumns = 'batch, epoch, base_batch, kind, status, started_at, finished_at, published_at, events_read, events_counted, message, cross_check'
+
+function toBatch(row: BatchRow): Batch {
+  return {
+    batch: Number(row.batch),
+    epoch: Number(row.epoch),
+    baseBatch: row.base_batch === null ? null : Number(row.base_batch),
+    kind: row.kind,
+    status: row.status,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+    publishedAt: row.published_at,
+    eventsRead: row.events_read === null ? null : Number(row.events_read),
+    eventsCounted: row.events_counted === null ? null : Number(row.events_counted),
+    message: row.message,
+    crossCheck: row.cross_check,
+  }
+}
+
+export async function readPointer(queryable: Queryable): Promise<Pointer> {
+  const [row] = await run<{ batch: bigint; epoch: bigint; moves: bigint; paused_reason: string | null }>(
+    queryable,
+    'SELECT batch, epoch, moves, paused_reason FROM publish_pointer',
+  )
+  return { batch: Number(row!.batch), epoch: Number(row!.epoch), moves: Number(row!.moves), pausedReason: row!.paused_reason }
+}
+
+/** Newest first. */
+export async function listBatches(queryable: Queryable, limit = 100): Promise<Batch[]> {
+  const rows = await run<BatchRow>(queryable, `SELECT ${batchColumns} FROM batches ORDER BY batch DESC LIMIT $1`, [limit])
+  return rows.map(toBatch)
+}
+
+export async function readBatch(queryable: Queryable, batch: number): Promise<Batch> {
+  const [row] = await run<BatchRow>(queryable, `SELECT ${batchColumns} FROM batches WHERE batch = $1`, [batch])
+  if (row === undefined) throw new InvalidRequestError(`There is no batch ${batch}. "tidemark batch list" shows those there are.`)
+  return toBatch(row)
+}
+
+/**
+ * Begins a batch on top of the published one. The session lock on `owner` says that the run is alive: a batch still `running` without it crashed.
+ */
+export async function beginBatch(database: Database, owner: PoolClient, cutEpoch: number, kind: 'incremental' | 'full'): Promise<Batch> {
+  await markCrashed(database)
+  return inTransaction(database, {}, async (client) => {
+    const pointer = await readPointer(client)
+    const [row] = await run<BatchRow>(
+      client,
+      `INSERT INTO batches (batch, epoch, base_batch, kind, status) VALUES (nextval('batch_numbers'), $1, $2, $3, 'running') RETURNING ${batchColumns}`,
+      [cutEpoch, pointer.batch, kind],
+    )
+    const batch = toBatch(row!)
+    await owner.query(`SELECT pg_advisory_lock(${lockKeys}$1)`, [ownerKey(batch.batch)])
+    return batch
+  })
+}
+
+/** Second keys below 1,000 name purposes; above, running batches. */
+function ownerKey(batch: number): number {
+  return 1_000 + batch
+}
+
+export async function endBatchOwnership(owner: PoolClient, batch: number): Promise<void> {
+  await owner.query(`SELECT pg_advisory_unlock(${lockKeys}$1)`, [ownerKey(batch)])
+}
+
+/** A batch that runs no more although it says so was ended by a crash: its rows are nobody's. */
+async function markCrashed(database: Database): Promise<void> {
+  const running = await run<{ batch: bigint }>(database.pool, `SELECT batch FROM batches WHERE status = 'running'`)
+  for (const { batch } of running) {
+    await inTransaction(database, {}, async (client) => {
+      const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}$1) AS ours`, [ownerKey(Number(batch))])
+      if (lock?.ours !== true) return
+      await client.query(
+        `UPDATE batches SET status = 'failed', finished_at = clock_timestamp(), message = 'The run ended before it finished.' WHERE batch = $1 AND status = 'running'`,
+        [batch],
+      )
+    })
+  }
+}
+
+export async function failBatch(database: Database, batch: number, message: string): Promise<void> {
+  await run(database.pool, `UPDATE batches SET status = 'failed', finished_at = clock_timestamp(), message = $2 WHERE batch = $1 AND status = 'running'`, [batch, message])
+}
+
+/** A row version for this batch to stage under. It belongs to the batch from now on, so that pruning leaves it alone. */
+export async function newStage(queryable: Queryable, batch: number, view: View): Promise<number> {
+  const [row] = await run<{ version: bigint }>(
+    queryable,
+    `INSERT INTO batch_parts (batch, view, month, version, rows) VALUES ($1, $2, 'infinity', nextval('row_versions'), 0) RETURNING version`,
+    [batch, view.name],
+  )
+  return Number(row!.version)
+}
+
+export type StagedRow = readonly (string | bigint)[]
+
+/** Adds rows (the grain's values, then the measures) to a stage. */
+export async function stageRows(queryable: Queryable, view: View, version: number, rows: readonly StagedRow[]): Promise<void> {
+  if (rows.length === 0) return
+  const types = [...view.grain.map((dimension) => (dimension.kind === 'text' ? 'text' : dimension.kind === 'hour' ? 'smallint' : 'date')), ...measures.map(() => 'bigint')]
+  const columns = types.map((_, i) => rows.map((row) => row[i]!))
+  await run(
+    queryable,
+    /* sql */ `
+    INSERT INTO batch_${view.name} (version, ${grainList(view)}, ${measureList})
+    SELECT $1, * FROM unnest(${types.map((type, i) => `$${i + 2}::${type}[]`).join(', ')})`,
+    [version, ...columns],
+  )
+}
+
+/**
+ * Makes the batch's parts: for every month that the stage touches a new version (the base's rows and the staged ones summed), for every other month
+ * the base's version. A full batch has no base.
+ */
+export async function combineParts(database: Database, batch: Batch, stages: ReadonlyMap<string, number>): Promise<void> {
+  await inTransaction(database, {}, async (client) => {
+    for (const view of views) {
+      const stage = stages.get(view.name)!
+      const base = batch.kind === 'full' ? 0 : batch.baseBatch!
+      await combineView(client, batch.batch, base, view, stage)
+    }
+  })
+}
+
+async function combineView(client: PoolClient, batch: number, baseBatch: number, view: View, stage: number): Promise<void> {
+  const [period] = view.grain
+  const month = `date_trunc('month', ${period.name})::date`
+  await client.query(/* sql */ `CREATE TEMP TABLE touched ON COMMIT DROP AS
+    SELECT t.month, nextval('row_versions') AS version, p.version AS base_version
+    FROM (SELECT DISTINCT ${month} AS month FROM batch_${view.name} WHERE version = ${stage}) t
+    LEFT JOIN batch_parts p ON p.batch = ${baseBatch} AND p.view = '${view.name}' AND p.month = t.month`)
+  await client.query(/* sql */ `
+    INSERT INTO batch_${view.name} (version, ${grainList(view)}, ${measureList})
+    SELECT version, ${grainList(view)}, ${measures.map((name) => `sum(${name})::bigint`).join(', ')}
+    FROM (
+      SELECT t.version, ${grainList(view, 's.')}, ${measures.map((name) => `s.${name}`).join(', ')}
+        FROM batch_${view.name} s JOIN touched t ON t.month = date_trunc('month', s.${period.name})::date WHERE s.version = ${stage}
+      UNION ALL
+      SELECT t.version, ${grainList(view, 'b.')}, ${measures.map((name) => `b.${name}`).join(', ')}
+        FROM touched t JOIN batch_${view.name} b ON b.version = t.base_version
+    ) combined
+    GROUP BY version, ${grainList(view)}`)
+  await client.query(/* sql */ `
+    INSERT INTO batch_parts (batch, view, month, version, rows)
+    SELECT ${batch}, '${view.name}', t.month, t.version, (SELECT count(*) FROM batch_${view.name} b WHERE b.version = t.version) FROM touched t
+    UNION ALL
+    SELECT ${batch}, p.view, p.month, p.version, p.rows FROM batch_parts p
+      WHERE p.batch = ${baseBatch} AND p.view = '${view.name}' AND p.month <> 'infinity' AND NOT EXISTS (SELECT FROM touched t WHERE t.month = p.month)`)
+  await client.query('DROP TABLE touched')
+}
+
+/** Drops the stages of a batch that needs them no more. */
+async function dropStages(client: PoolClient, batch: number): Promise<void> {
+  const stages = await run<{ view: string; version: bigint }>(client, `DELETE FROM batch_parts WHERE batch = $1 AND month = 'infinity' RETURNING view, version`, [batch])
+  for (const { view, version } of stages) await client.query(`DELETE FROM batch_${view} WHERE version = $1`, [version])
+}
+
+export type Publication = {
+  readonly batch: Batch
+  readonly corrections: CorrectionPlan
+  readonly eventsRead: number
+  readonly eventsCounted: number
+  readonly crossCheck: object
+}
+
+/**
+ * Moves the pointer, in one durable transaction with the corrections that make the equation hold. Throws ConflictError where the batch was checked
+ * against another base than is published now, where the horizon would go back, or while publishing is paused.
+ */
+export async function publishBatch(database: Database, publication: Publication): Promise<void> {
+  const { batch } = publication
+  await inTransaction(database, {}, async (client) => {
+    const pointer = await lockPointer(client)
+    const reason = refusalToPublish(batch, pointer)
+    if (reason !== null) {
+      throw new ConflictError(reason, { batch: batch.batch, pointer })
+    }
+    await bookCorrections(client, batch, publication.corrections)
+    await dropStages(client, batch.batch)
+    const updated = await client.query(
+      `UPDATE batches SET status = 'published', finished_at = clock_timestamp(), published_at = clock_timestamp(), events_read = $2, events_counted = $3, cross_check = $4, message = NULL
+       WHERE batch = $1 AND status IN ('running', 'held')`,
+      [batch.batch, publication.eventsRead, publication.eventsCounted, JSON.stringify(publication.crossCheck)],
+    )
+    if (updated.rowCount !== 1) throw new ConflictError(`Batch ${batch.batch} is neither running nor held any more.`)
+    await client.query('UPDATE publish_pointer SET batch = $1, epoch = $2, moves = moves + 1', [batch.batch, batch.epoch])
+  })
+}
+
+function refusalToPublish(batch: Batch, pointer: Pointer): string | null {
+  if (pointer.pausedReason !== null) return `Publishing is paused (${pointer.pausedReason}). "tidemark batch resume" lets it go on.`
+  if (pointer.batch !== batch.baseBatch) return `Batch ${batch.batch} was checked against batch ${batch.baseBatch}, but ${pointer.batch} is published now. Run a new batch.`
+  if (batch.epoch <= pointer.epoch) return `Batch ${batch.batch} covers epoch ${batch.epoch}, but the published one covers ${pointer.epoch} already: a horizon never goes back.`
+  return null
+}
+
+async function lockPointer(client: PoolClient): Promise<Pointer> {
+  await client.query('SELECT FROM publish_pointer FOR UPDATE')
+  return readPointer(client)
+}
+
+/** The batch lost the race to the pointer: it is history. */
+export async function supersedeBatch(database: Database, batch: number, message: string): Promise<void> {
+  await run(database.pool, `UPDATE batches SET status = 'superseded', finished_at = clock_timestamp(), message = $2 WHERE batch = $1 AND status IN ('running', 'held')`, [
+    batch,
+    message,
+  ])
+}
+
+/** Keeps the batch, its stages and its differences for a person to decide. */
+export async function holdBatch(database: Database, batch: number, eventsRead: number, eventsCounted: number, crossCheck: object, message: string): Promise<void> {
+  await run(
+    database.pool,
+    `UPDATE batches SET status = 'held', finished_at = clock_timestamp(), events_read = $2, events_counted = $3, cross_check = $4, message = $5 WHERE batch = $1`,
+    [batch, eventsRead, eventsCounted, JSON.stringify(crossCheck), message],
+  )
+}
+
+export async function dropHeldBatch(database: Database, batch: number): Promise<void> {
+  await inTransaction(database, {}, async (client) => {
+    await lockPointer(client)
+    const dropped = await client.query(`UPDATE batches SET status = 'dropped' WHERE batch = $1 AND status = 'held'`, [batch])
+    if (dropped.rowCount !== 1) throw new InvalidRequestError(`Batch ${batch} is not held. "tidemark batch list" shows each batch's state.`)
+    await dropStages(client, batch)
+  })
+}
+
+/** The stages of a held batch, for accepting it. */
+export async function readStages(queryable: Queryable, batch: number): Promise<Map<string, number>> {
+  const rows = await run<{ view: string; version: bigint }>(queryable, `SELECT view, version FROM batch_parts WHERE batch = $1 AND month = 'infinity'`, [batch])
+  return new Map(rows.map((row) => [row.view, Number(row.version)]))
+}
+
+/**
+ * Moves the pointer back to an earlier published batch that is still kept, and pauses publishing until a person resumes it. The merged figures stay as
+ * they are: the epochs in between are still there, with their corrections. Resolves to the batch that serves now.
+ */
+export async function rollBack(database: Database, toBatch?: number): Promise<Batch> {
+  return inTransaction(database, {}, async (client) => {
+    const pointer = await lockPointer(client)
+    const kept = await run<BatchRow>(
+      client,
+      `SELECT ${batchColumns} FROM batches WHERE status = 'published' AND epoch < $1 ORDER BY epoch DESC`,
+      [pointer.epoch],
+    )
+    const row = toBatch === undefined ? kept[0] : kept.find((candidate) => Number(candidate.batch) === toBatch)
+    if (row === undefined) {
+      const choice = kept.length === 0 ? 'No earlier batch is kept.' : `Kept below it: ${kept.map((candidate) => candidate.batch).join(', ')}.`
+      throw new InvalidRequestError(`There is no batch ${toBatch ?? 'before'} to roll back to from batch ${pointer.batch}. ${choice}`)
+    }
+    const target = toBatchRecord(row)
+    await client.query('UPDATE publish_pointer SET batch = $1, epoch = $2, moves = moves + 1, paused_reason = $3', [
+      target.batch,
+      target.epoch,
+      `rolled back from batch ${pointer.batch} to ${target.batch}`,
+    ])
+    return target
+  })
+}
+
+const toBatchRecord = toBatch
+
+/** Lets publishing go on. Resolves to the reason why it was paused, or null. */
+export async function resumePublishing(database: Database): Promise<string | null> {
+  return inTransaction(database, {}, async (client) => {
+    const pointer = await lockPointer(client)
+    await client.query('UPDATE publish_pointer SET paused_reason = NULL')
+    return pointer.pausedReason
+  })
+}

@@ -1,0 +1,197 @@
+/**
+ * Corrections: what a stated rule explains of the difference between the archive and the live figures. Booked under the batch's epoch, in the
+ * transaction that publishes it, they make `batch_new − batch_base = Σ deltas + Σ corrections` hold for any two kept batches afterwards.
+ */
+import type { PoolClient } from 'pg'
+import { formatDay } from '#core/calendar.ts'
+import type { ShopEvent } from '#core/events.ts'
+import { measure, measures } from '#core/views/measures.ts'
+import type { Measured } from '#core/views/measures.ts'
+import { views } from '#core/views/all.ts'
+import type { View } from '#core/views/view.ts'
+import type { Batch } from './batches.ts'
+import { grainList, measureList } from './view-tables.ts'
+
+/** Why a counted event counts no more, or another does in its place. */
+export type CorrectionReason = 'copy' | 'conflict' | 'accepted'
+
+export type CorrectedEvent = {
+  readonly reason: CorrectionReason
+  /** −1: the speed layer counted it and it does not count. +1: it counts and the speed layer had left it out. */
+  readonly sign: -1 | 1
+  readonly topic: string
+  readonly epoch: number
+  readonly partition: number
+  readonly offset: number
+  readonly index: number
+  readonly hashHi: number
+  readonly hashLo: number
+  readonly event: Pick<ShopEvent, 'source' | 'eventId' | 'kind' | 'orderLine' | 'productId' | 'category' | 'city' | 'quantity' | 'totalMinor' | 'currency' | 'localDay' | 'localHour'>
+  /** The copy that counts, for a dead letter's second position. */
+  readonly first: { readonly partition: number; readonly offset: number } | null
+}
+
+export type CorrectionPlan = {
+  readonly events: readonly CorrectedEvent[]
+  /** A person accepted what nothing explains: every remaining difference of these stages is booked as it is. */
+  readonly acceptRemaining: ReadonlyMap<string, string> | null
+}
+
+export const noCorrections: CorrectionPlan = { events: [], acceptRemaining: null }
+
+export async function bookCorrections(client: PoolClient, batch: Batch, plan: CorrectionPlan): Promise<void> {
+  for (const view of views) {
+    await bookCells(client, batch, view, plan.events)
+    const differences = plan.acceptRemaining?.get(view.name)
+    if (differences !== undefined) {
+      await client.query(/* sql */ `
+        INSERT INTO correction_${view.name} (epoch, batch, reason, ${grainList(view)}, ${measureList})
+        SELECT ${batch.epoch}, ${batch.batch}, 'accepted', ${grainList(view)}, ${measures.map((name) => `batch_${name} - speed_${name}`).join(', ')} FROM (${differences}) d`)
+    }
+  }
+  if (plan.events.length === 0) return
+  await bookEvents(client, batch, plan.events)
+  await bookCounts(client, batch, plan.events)
+  await moveLetters(client, batch, plan.events)
+}
+
+async function bookCells(client: PoolClient, batch: Batch, view: View, events: readonly CorrectedEvent[]): Promise<void> {
+  const cells = new Map<string, { readonly reason: string; readonly key: readonly (string | number)[]; sum: Measured }>()
+  for (const corrected of events) {
+    // The dimensions read only what a correction carries.
+    const event = corrected.event as ShopEvent
+    const key = view.grain.map((dimension) => (dimension.kind === 'day' ? formatDay(dimension.of(event)) : dimension.of(event)))
+    const id = JSON.stringify([corrected.reason, ...key])
+    const cell = cells.get(id)
+    const added = signed(measure(event), corrected.sign)
+    if (cell === undefined) cells.set(id, { reason: corrected.reason, key, sum: added })
+    else cell.sum = plus(cell.sum, added)
+  }
+  for (const { reason, key, sum } of cells.values()) {
+    const values = [sum.transactions, sum.orders, sum.refundEvents, sum.unitsSold, sum.unitsRefunded, sum.grossMinor, sum.refundsMinor]
+    if (values.every((value) => Number(value) === 0)) continue
+    await client.query(
+      `INSERT INTO correction_${view.name} (epoch, batch, reason, ${grainList(view)}, ${measureList}) VALUES (${[...Array(3 + key.length + values.length).keys()].map((i) => `$${i + 1}`).join(', ')})`,
+      [batch.epoch, batch.batch, reason, ...key, ...values],
+    )
+  }
+}
+
+function signed(measured: Measured, sign: -1 | 1): Measured {
+  if (sign === 1) return measured
+  return {
+    transactions: -measured.transactions,
+    orders: -measured.orders,
+    refundEvents: -measured.refundEvents,
+    unitsSold: -measured.unitsSold,
+    unitsRefunded: -measured.unitsRefunded,
+    grossMinor: -measured.grossMinor,
+    refundsMinor: -measured.refundsMinor,
+  }
+}
+
+function plus(a: Measured, b: Measured): Measured {
+  return {
+    transactions: a.transactions + b.transactions,
+    orders: a.orders + b.orders,
+    refundEvents: a.refundEvents + b.refundEvents,
+    unitsSold: a.unitsSold + b.unitsSold,
+    unitsRefunded: a.unitsRefunded + b.unitsRefunded,
+    grossMinor: a.grossMinor + b.grossMinor,
+    refundsMinor: a.refundsMinor + b.refundsMinor,
+  }
+}
+
+async function bookEvents(client: PoolClient, batch: Batch, events: readonly CorrectedEvent[]): Promise<void> {
+  await client.query(
+    /* sql */ `
+    INSERT INTO correction_events (batch, epoch, reason, sign, source, event_id, topic, partition, log_offset, record_index, counted_epoch, first_partition, first_offset)
+    SELECT $1, $2, e.* FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bigint[], $10::int[], $11::bigint[], $12::int[], $13::bigint[]) e`,
+    [
+      batch.batch,
+      batch.epoch,
+      events.map((corrected) => corrected.reason),
+      events.map((corrected) => corrected.sign),
+      events.map((corrected) => corrected.event.source),
+      events.map((corrected) => corrected.event.eventId),
+      events.map((corrected) => corrected.topic),
+      events.map((corrected) => corrected.partition),
+      events.map((corrected) => corrected.offset),
+      events.map((corrected) => corrected.index),
+      events.map((corrected) => corrected.epoch),
+      events.map((corrected) => corrected.first?.partition ?? null),
+      events.map((corrected) => corrected.first?.offset ?? null),
+    ],
+  )
+}
+
+async function bookCounts(client: PoolClient, batch: Batch, events: readonly CorrectedEvent[]): Promise<void> {
+  await client.query(
+    /* sql */ `
+    INSERT INTO correction_counts (batch, epoch, counted_epoch, topic, partition, events, hash_hi_sum, hash_lo_sum)
+    SELECT $1, $2, e.epoch, e.topic, e.partition, sum(e.sign), sum(e.sign * e.hi), sum(e.sign * e.lo)
+    FROM unnest($3::bigint[], $4::text[], $5::int[], $6::int[], $7::bigint[], $8::bigint[]) AS e (epoch, topic, partition, sign, hi, lo)
+    GROUP BY e.epoch, e.topic, e.partition`,
+    [
+      batch.batch,
+      batch.epoch,
+      events.map((corrected) => corrected.epoch),
+      events.map((corrected) => corrected.topic),
+      events.map((corrected) => corrected.partition),
+      events.map((corrected) => corrected.sign),
+      events.map((corrected) => corrected.hashHi),
+      events.map((corrected) => corrected.hashLo),
+    ],
+  )
+}
+
+/** What counts no more because of other fields becomes a dead letter with both positions; what counts now is none any more. */
+async function moveLetters(client: PoolClient, batch: Batch, events: readonly CorrectedEvent[]): Promise<void> {
+  const nowCounted = events.filter((corrected) => corrected.sign === 1)
+  const conflicts = events.filter((corrected) => corrected.sign === -1 && corrected.reason === 'conflict')
+  await client.query(
+    /* sql */ `
+    DELETE FROM dead_letters d USING unnest($1::text[], $2::int[], $3::bigint[], $4::int[]) AS e (topic, partition, log_offset, record_index)
+    WHERE d.topic = e.topic AND d.partition = e.partition AND d.log_offset = e.log_offset AND d.record_index = e.record_index AND d.reason = 'conflict'`,
+    [
+      nowCounted.map((corrected) => corrected.topic),
+      nowCounted.map((corrected) => corrected.partition),
+      nowCounted.map((corrected) => corrected.offset),
+      nowCounted.map((corrected) => corrected.index),
+    ],
+  )
+  for (const corrected of conflicts) {
+    const detail = `event ${corrected.event.eventId} of ${corrected.event.source} stands first at partition ${corrected.first?.partition}, offset ${corrected.first?.offset}, with other fields`
+    await client.query(
+      /* sql */ `
+      INSERT INTO dead_letters (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, bytes)
+      VALUES ($1, $2, $3, $4, $5, 'conflict', $6, 0, $7, $8, 'batch', '') ON CONFLICT DO NOTHING`,
+      [
+        corrected.topic,
+        corrected.partition,
+        corrected.offset,
+        corrected.index,
+        batch.epoch,
+        detail,
+        corrected.first?.partition ?? null,
+        corrected.first?.offset ?? null,
+      ],
+    )
+  }
+  // Totals of the speed layer follow: what was accepted is a copy or a conflict, and the other way round.
+  await client.query(
+    /* sql */ `
+    UPDATE committed_offsets o SET accepted = o.accepted + c.accepted, copies = o.copies + c.copies, conflicts = o.conflicts + c.conflicts
+    FROM (
+      SELECT e.topic, e.partition, sum(e.sign) AS accepted,
+        sum(CASE WHEN e.reason = 'copy' THEN -e.sign ELSE 0 END) AS copies, sum(CASE WHEN e.reason = 'conflict' THEN -e.sign ELSE 0 END) AS conflicts
+      FROM unnest($1::text[], $2::int[], $3::int[], $4::text[]) AS e (topic, partition, sign, reason) GROUP BY e.topic, e.partition
+    ) c WHERE o.topic = c.topic AND o.partition = c.partition`,
+    [
+      events.map((corrected) => corrected.topic),
+      events.map((corrected) => corrected.partition),
+      events.map((corrected) => corrected.sign),
+      events.map((corrected) => corrected.reason),
+    ],
+  )
+}
