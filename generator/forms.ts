@@ -93,7 +93,8 @@ export function csvLine(fact: Fact, clock: WallClock, style: Style): string {
   const price = decimalText(fact.unitPriceMinor, fact.exponent)
   const total = decimalText(fact.totalMinor, fact.exponent)
   const name = quoteCsv(fact.productName, false)
-  return `${fact.eventId},${fact.userId},${fact.productId},${name},"${fact.category}",${fact.quantity},${price},${total},${clock.wallText(fact.wallMs)},"${fact.city}"`
+  const time = clock.wallText(fact.wallMs)
+  return `${fact.eventId},${fact.userId},${fact.productId},${name},"${fact.category}",${fact.quantity},${price},${total},${time},"${fact.city}"`
 }
 
 /** ISO 8601 with an offset; milliseconds only where there are any. */

@@ -72,20 +72,30 @@ export function currenciesOf(mixed: boolean | undefined): ReadonlyMap<string, st
   return mixed === true ? CITY_CURRENCIES : new Map()
 }
 
-type Setting = { readonly profile: Profile; readonly catalogue: Catalogue; readonly clock: WallClock; readonly plan: HistoryPlan; readonly outage: Outage | null; readonly idPrefix: string }
+type Setting = {
+  readonly profile: Profile
+  readonly catalogue: Catalogue
+  readonly clock: WallClock
+  readonly plan: HistoryPlan
+  readonly outage: Outage | null
+  readonly idPrefix: string
+}
 
 function prepare(options: HistoryOptions): Setting {
   const { seed, fromMs, toMs, zone, currency } = options
   const profile = profileNamed(options.profile)
   checkSeed(seed)
   const events = options.events ?? profile.defaultEvents
-  if (!Number.isSafeInteger(events) || events < 1 || events > EVENTS_MAX) throw new ConfigError(`${events} events are asked for; 1 to ${EVENTS_MAX} can be had.`, { events })
+  if (!Number.isSafeInteger(events) || events < 1 || events > EVENTS_MAX) {
+    throw new ConfigError(`${events} events are asked for; 1 to ${EVENTS_MAX} can be had.`, { events })
+  }
   if (!Number.isSafeInteger(fromMs) || !Number.isSafeInteger(toMs) || fromMs >= toMs || toMs - fromMs > RANGE_DAYS_MAX * DAY_MS) {
     throw new ConfigError(`The range must begin before it ends and span at most ${RANGE_DAYS_MAX} days.`, { fromMs, toMs })
   }
   exponentOf(currency)
   const clock = new WallClock(zone, fromMs - CLOCK_BEHIND_MS, toMs + CLOCK_AHEAD_MS)
-  const tag = hashText(JSON.stringify([profile.name, events, fromMs, toMs, zone, currency, options.portable === true, options.mixedCurrencies === true])).toString(36)
+  const choices = [profile.name, events, fromMs, toMs, zone, currency, options.portable === true, options.mixedCurrencies === true]
+  const tag = hashText(JSON.stringify(choices)).toString(36)
   const idPrefix = options.idPrefix ?? `gen-${seed}-${tag}-`
   checkIdPrefix(idPrefix)
 

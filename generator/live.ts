@@ -52,7 +52,9 @@ export class LiveShop {
     const { seed, startMs, ratePerSecond, zone, currency } = options
     const profile = profileNamed(options.profile)
     checkSeed(seed)
-    if (!(ratePerSecond > 0 && ratePerSecond <= LIVE_RATE_MAX)) throw new ConfigError(`The rate is ${ratePerSecond}; give events per second above 0, at most ${LIVE_RATE_MAX}.`, { ratePerSecond })
+    if (!(ratePerSecond > 0 && ratePerSecond <= LIVE_RATE_MAX)) {
+      throw new ConfigError(`The rate is ${ratePerSecond}; give events per second above 0, at most ${LIVE_RATE_MAX}.`, { ratePerSecond })
+    }
     exponentOf(currency)
     const idPrefix = options.idPrefix ?? `live-${seed}-${startMs.toString(36)}-`
     checkIdPrefix(idPrefix)
@@ -98,8 +100,9 @@ export class LiveShop {
    */
   recordsUntil(nowMs: number): readonly GeneratedRecord[] {
     const records: GeneratedRecord[] = []
+    const { pending } = this.#shop
     const takeDue = (untilMs: number): void => {
-      for (let due = this.#shop.pending.takeDue(untilMs); due !== null; due = this.#shop.pending.takeDue(untilMs)) records.push(Shop.finish(due.item, null))
+      for (let due = pending.takeDue(untilMs); due !== null; due = pending.takeDue(untilMs)) records.push(Shop.finish(due.item, null))
     }
     if (nowMs - this.#lastMs > CATCH_UP_MS_MAX) this.#nextMs = Math.max(this.#nextMs, nowMs - CATCH_UP_MS_MAX)
     this.#lastMs = Math.max(this.#lastMs, nowMs)

@@ -82,6 +82,12 @@ function setLineAmount(fields: string[], valueText: string): void {
   fields[TOTAL] = valueText
 }
 
+function setLine(fields: string[], quantity: number, priceMinor: number, exponent: number): void {
+  fields[QUANTITY] = String(quantity)
+  fields[PRICE] = decimalText(priceMinor, exponent)
+  fields[TOTAL] = decimalText(quantity * priceMinor, exponent)
+}
+
 /** One digit more than the currency has, and not a zero. */
 function tooFine(exponent: number): string {
   return `12.${'3'.repeat(exponent)}5`
@@ -148,8 +154,8 @@ export const RUBBISH_KINDS: readonly RubbishKind[] = [
   kind('number finer than the currency', 'number-not-exact', spoilJson((fields, { fact }) => setAmount(fields, tooFine(fact.exponent)))),
   kind('number beyond all bounds', 'number-not-exact', spoilJson((fields) => setField(fields, 'total', '1e400'))),
   kind('no number as text', 'number-not-exact', spoilJson((fields) => setField(fields, 'total', '"NaN"'))),
-  kind('line of none', 'out-of-range', spoilCsv((fields, { fact }) => { fields[QUANTITY] = '0'; fields[TOTAL] = decimalText(0, fact.exponent) })),
-  kind('line of a million and one', 'out-of-range', spoilCsv((fields, { fact }) => { fields[QUANTITY] = '1000001'; fields[PRICE] = decimalText(1, fact.exponent); fields[TOTAL] = decimalText(1_000_001, fact.exponent) })),
+  kind('line of none', 'out-of-range', spoilCsv((fields, { fact }) => setLine(fields, 0, fact.unitPriceMinor, fact.exponent))),
+  kind('line of a million and one', 'out-of-range', spoilCsv((fields, { fact }) => setLine(fields, 1_000_001, 1, fact.exponent))),
   kind('line below zero', 'out-of-range', spoilCsv((fields, { fact }) => setLineAmount(fields, decimalText(-500, fact.exponent)))),
   kind('price below zero', 'out-of-range', spoilJson((fields, { fact }) => setAmount(fields, `"${decimalText(-500, fact.exponent)}"`))),
   kind('price beyond the limit', 'out-of-range', spoilJson((fields, { fact }) => setAmount(fields, `"${decimalText(TOO_MUCH_MINOR, fact.exponent)}"`))),

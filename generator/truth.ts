@@ -156,7 +156,8 @@ export class Truth {
   merge(other: TruthFile): void {
     const mine = this.#origin
     if (other.zone !== mine.zone || other.currency !== mine.currency) {
-      throw new ConfigError(`A truth in ${other.zone} and ${other.currency} does not add to one in ${mine.zone} and ${mine.currency}; generate both with the same shop's settings.`)
+      const both = `${other.zone} and ${other.currency} does not add to one in ${mine.zone} and ${mine.currency}`
+      throw new ConfigError(`A truth in ${both}; generate both with the same shop's settings.`)
     }
     const twice = other.idPrefixes.find((prefix) => mine.idPrefixes.includes(prefix))
     if (twice !== undefined) throw new ConflictError(`Both truths count the stream of ids ${twice}; name each truth once.`, { idPrefix: twice })
@@ -193,8 +194,14 @@ export class Truth {
       conflicts: this.#conflicts,
       late: this.#late,
       refusedByReason: Object.fromEntries([...this.#refused].sort(([a], [b]) => (a < b ? -1 : 1))),
-      revenue: sorted(this.#revenue).map(([[day = '', city = '', category = '', currency = ''], measures]) => ({ day, city, category, currency, ...measures })),
-      products: sorted(this.#products).map(([[day = '', productId = '', currency = ''], measures]) => ({ day, productId, currency, ...measures })),
+      revenue: sorted(this.#revenue).map(([key, measures]) => {
+        const [day = '', city = '', category = '', currency = ''] = key
+        return { day, city, category, currency, ...measures }
+      }),
+      products: sorted(this.#products).map(([key, measures]) => {
+        const [day = '', productId = '', currency = ''] = key
+        return { day, productId, currency, ...measures }
+      }),
     }
   }
 }

@@ -45,7 +45,7 @@ describe('Random', () => {
 
   test('is even, and its exponential has mean and variance 1', () => {
     const random = new Random(1, 'evenness')
-    const buckets = new Array<number>(64).fill(0)
+    const buckets = Array.from({ length: 64 }, () => 0)
     for (let i = 0; i < 64_000; i += 1) {
       const bucket = random.below(64)
       buckets[bucket] = (buckets[bucket] ?? 0) + 1
@@ -67,8 +67,8 @@ describe('Random', () => {
 
 test('Zipf falls as its exponent says, and tenths 0 is even', () => {
   const random = new Random(2, 'zipf')
-  const counts = new Array<number>(100).fill(0)
-  const even = new Array<number>(4).fill(0)
+  const counts = Array.from({ length: 100 }, () => 0)
+  const even = Array.from({ length: 4 }, () => 0)
   const zipf = new Zipf(100, 11)
   const flat = new Zipf(4, 0)
   for (let i = 0; i < 200_000; i += 1) {

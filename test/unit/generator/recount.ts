@@ -61,7 +61,7 @@ export function recount(values: Iterable<Uint8Array>, zone: string, shopCurrency
       const order = JSON.parse(text)
       for (const line of order.lines ?? [order]) {
         const one = { ...order, ...line, lines: undefined }
-        const minor = (money: unknown): bigint => minorOf(String(money ?? '0'), one.currency)
+        const minor = (money: string | number | undefined): bigint => minorOf(String(money ?? '0'), one.currency)
         const [price, discount, tax, shipping, totalMinor] = [one.unitPrice, one.discount, one.tax, one.shipping, one.total].map(minor) as [bigint, bigint, bigint, bigint, bigint]
         if (BigInt(one.quantity) * price - discount !== totalMinor) throw new Error(`does not add up: ${text}`)
         const atMs = Date.parse(one.occurredAt)
