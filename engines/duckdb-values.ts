@@ -76,7 +76,16 @@ export function checkStorable(columns: readonly ResultColumn[]): void {
   for (const column of columns) if (!parquetTypeIds.has(column.typeId)) throw refusal(column, 'be kept in Parquet')
 }
 
-/** Rows of the chunk in the order of `columns`, which `checkReturnable` has accepted. */
+/**
+ * The SELECT list that passes a column on. Text goes as bytes: the package decodes text with a TextDecoder, which drops a byte order mark
+ * at its beginning, and two keys would become one.
+ */
+export function passOn(column: ResultColumn): string {
+  const name = `"${column.name.replaceAll('"', '""')}"`
+  return column.typeId === DuckDBTypeId.VARCHAR ? `encode(${name})` : name
+}
+
+/** Rows of a chunk selected by `passOn`, in the order of `columns`, which `checkReturnable` has accepted. */
 export function convertChunk(chunk: DuckDBDataChunk, columns: readonly ResultColumn[]): QueryValue[][] {
   const rows: QueryValue[][] = Array.from({ length: chunk.rowCount }, () => new Array<QueryValue>(columns.length))
   for (const [index, column] of columns.entries()) {
@@ -106,13 +115,17 @@ function convertInteger(value: DuckDBValue): bigint {
 }
 
 function convertText(value: DuckDBValue): string {
-  assert(typeof value === 'string')
-  return value
+  return bufferOf(value).toString('utf8')
 }
 
 function convertBlob(value: DuckDBValue): string {
+  return bufferOf(value).toString('hex')
+}
+
+function bufferOf(value: DuckDBValue): Buffer {
   assert(value instanceof DuckDBBlobValue)
-  return Buffer.from(value.bytes).toString('hex')
+  const { buffer, byteOffset, byteLength } = value.bytes
+  return Buffer.from(buffer, byteOffset, byteLength)
 }
 
 function convertDate(value: DuckDBValue): string {

@@ -10,12 +10,12 @@ import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DuckDBInstance, StatementType } from '@duckdb/node-api'
-import type { DuckDBPreparedStatement } from '@duckdb/node-api'
+import type { DuckDBPreparedStatement, DuckDBResult } from '@duckdb/node-api'
 import { ConfigError, CorruptError, InvalidRequestError, UnavailableError } from '#core/errors.ts'
 import type { Lake, ParquetColumn, QueryEngine, QueryRows } from '#core/ports.ts'
 import { translateDuckDbError } from './duckdb-errors.ts'
 import { DuckDbSession } from './duckdb-session.ts'
-import { checkReturnable, checkStorable, convertChunk, resultColumnsOf, typeIdOf, typeNameOf } from './duckdb-values.ts'
+import { checkReturnable, checkStorable, convertChunk, passOn, resultColumnsOf, typeIdOf, typeNameOf } from './duckdb-values.ts'
 
 export type DuckDbOptions = {
   /** A lake whose `location` is a path on this machine. */
@@ -123,7 +123,7 @@ class DuckDb implements QueryEngine {
       checkReturnable(resultColumns)
       const columns = resultColumns.map(({ name }) => name)
       let missing = await storeResult(session, select)
-      const result = await session.run((connection) => connection.stream(/* sql */ `SELECT * FROM temp.${resultTable}`))
+      const result = await streamResult(session)
       for (;;) {
         const chunk = await session.run(() => result.fetchChunk())
         if (chunk === null || chunk.rowCount === 0) break
@@ -241,6 +241,13 @@ async function storeResult(session: DuckDbSession, select: string): Promise<bigi
   const rows = stored.value(0, 0)
   assert(typeof rows === 'bigint', 'DuckDB did not count the rows of its result')
   return rows
+}
+
+async function streamResult(session: DuckDbSession): Promise<DuckDBResult> {
+  // The table's own names, since those of the SELECT may be there twice.
+  const stored = resultColumnsOf(await prepareSelect(session, /* sql */ `SELECT * FROM temp.${resultTable}`))
+  const list = stored.map(passOn).join(', ')
+  return await session.run((connection) => connection.stream(/* sql */ `SELECT ${list} FROM temp.${resultTable}`))
 }
 
 /** Returns the rows written, having compared them with the file's footer. */

@@ -14,7 +14,10 @@ const tailBytes = 8
 /** A footer of our widest table takes about 3 KB a row group. Beyond this the length itself is rubbish. */
 const footerBytesMax = 64 * 1024 * 1024
 
-/** Throws CorruptError where the file is torn or no Parquet file. Reads three short ranges. */
+/**
+ * Throws CorruptError where the file is torn or no Parquet file: its ends, its footer, the sums of its rows, and room for its pages.
+ * Reads three short ranges and no page: a page damaged in place shows only when it is read.
+ */
 export async function readFooter(file: LakeFile): Promise<ParquetFooter> {
   if (file.bytes < magic.length + tailBytes) throw torn(file, `it has only ${file.bytes} bytes`)
   const head = Buffer.from(await file.read(0, magic.length))
