@@ -69,7 +69,8 @@ export function encodeFrame(records: readonly FrameRecord[]): Buffer {
  * Throws CorruptError where the bytes are not what was stored.
  */
 export function decodeFrame(bytes: Buffer, place: FramePlace, from: number, to: number): LogRecord[] {
-  if (bytes[0] !== VERSION) throw corrupt(place, `has format ${bytes[0] ?? 'none'}, and this version reads ${VERSION}`)
+  if (bytes.length < PREFIX_BYTES) throw corrupt(place, 'is cut short')
+  if (bytes[0] !== VERSION) throw corrupt(place, `has format ${bytes[0]}, and this version reads ${VERSION}`)
   if (crc32(bytes.subarray(PREFIX_BYTES)) !== bytes.readUInt32LE(1)) throw corrupt(place, 'does not match its checksum')
   const records: LogRecord[] = []
   const cursor = { at: PREFIX_BYTES }

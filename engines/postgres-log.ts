@@ -121,6 +121,7 @@ class PostgresLog implements EventLog {
     )
   }
 
+  /** UnavailableError where the connection ends during the commit, too: the records may then be stored. Event ids make a repeat harmless. */
   async append(topic: string, records: readonly LogAppend[]): Promise<Vector> {
     if (records.length === 0) return new Map()
     for (const { value, headers } of records) {
@@ -199,11 +200,15 @@ class PostgresLog implements EventLog {
   }
 
   async prune(topic: string, below: Vector, beforeMs: number): Promise<void> {
-    const { topicId } = await this.#topic(topic)
+    const positions = await readPositions(this.#writers, topic)
+    if (positions.size === 0) throw unknownTopic(topic)
+    const before = Math.min(Math.ceil(beforeMs), Number.MAX_SAFE_INTEGER)
     for (const [partition, to] of below) {
-      while (await this.#pruneSome(topicId, partition, to, beforeMs)) {
-        // Many short transactions, so that no append waits long for a partition's row.
-      }
+      const topicId = positions.get(partition)?.topicId
+      if (topicId === undefined) continue
+      // Many short transactions, so that no append waits long for a partition's row.
+      let pruned = true
+      while (pruned) pruned = await this.#pruneSome(topicId, partition, to, before)
     }
   }
 
@@ -221,7 +226,7 @@ class PostgresLog implements EventLog {
         ), gone_to AS MATERIALIZED (SELECT max(next_offset) AS next_offset FROM gone)
         UPDATE partitions SET first_offset = greatest(first_offset, gone_to.next_offset)
         FROM gone_to WHERE topic_id = $1 AND partition = $2 AND gone_to.next_offset IS NOT NULL`,
-        [topicId, partition, to, Math.ceil(beforeMs)],
+        [topicId, partition, to, beforeMs],
       ),
     )
     return result.rowCount === 1
