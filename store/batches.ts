@@ -14,7 +14,7 @@ import { inTransaction, run } from './database.ts'
 import { lockKeys } from './epochs.ts'
 import { grainList, measureList } from './view-tables.ts'
 
-export type BatchStatus = 'running' | 'held' | 'published' | 'superseded' | 'dropped' | 'failed'
+export type BatchStatus = 'running' | 'held' | 'published' | 'superseded' | 'dropped' | 'failed' | 'pruned'
 export type BatchKind = 'empty' | 'incremental' | 'full'
 
 export type Batch = {
@@ -51,7 +51,7 @@ type BatchRow = {
 
 const batchColumns = 'batch, epoch, base_batch, kind, status, started_at, finished_at, published_at, events_read, events_counted, message, cross_check'
 
-function toBatch(row: BatchRow): Batch {
+function asBatch(row: BatchRow): Batch {
   return {
     batch: Number(row.batch),
     epoch: Number(row.epoch),
@@ -79,13 +79,13 @@ export async function readPointer(queryable: Queryable): Promise<Pointer> {
 /** Newest first. */
 export async function listBatches(queryable: Queryable, limit = 100): Promise<Batch[]> {
   const rows = await run<BatchRow>(queryable, `SELECT ${batchColumns} FROM batches ORDER BY batch DESC LIMIT $1`, [limit])
-  return rows.map(toBatch)
+  return rows.map(asBatch)
 }
 
 export async function readBatch(queryable: Queryable, batch: number): Promise<Batch> {
   const [row] = await run<BatchRow>(queryable, `SELECT ${batchColumns} FROM batches WHERE batch = $1`, [batch])
   if (row === undefined) throw new InvalidRequestError(`There is no batch ${batch}. "tidemark batch list" shows those there are.`)
-  return toBatch(row)
+  return asBatch(row)
 }
 
 /**
@@ -100,7 +100,7 @@ export async function beginBatch(database: Database, owner: PoolClient, cutEpoch
       `INSERT INTO batches (batch, epoch, base_batch, kind, status) VALUES (nextval('batch_numbers'), $1, $2, $3, 'running') RETURNING ${batchColumns}`,
       [cutEpoch, pointer.batch, kind],
     )
-    const batch = toBatch(row!)
+    const batch = asBatch(row!)
     await owner.query(`SELECT pg_advisory_lock(${lockKeys}$1)`, [ownerKey(batch.batch)])
     return batch
   })
@@ -290,9 +290,13 @@ export async function readStages(queryable: Queryable, batch: number): Promise<M
 export async function rollBack(database: Database, toBatch?: number): Promise<Batch> {
   return inTransaction(database, {}, async (client) => {
     const pointer = await lockPointer(client)
+    // A person's acceptance aligned the live figures as a whole and not event by event, so nothing older may serve again.
     const kept = await run<BatchRow>(
       client,
-      `SELECT ${batchColumns} FROM batches WHERE status = 'published' AND epoch < $1 ORDER BY epoch DESC`,
+      /* sql */ `
+      SELECT ${batchColumns} FROM batches WHERE status = 'published' AND epoch < $1
+        AND epoch >= coalesce((SELECT max(epoch) FROM batches WHERE status = 'published' AND cross_check->>'result' = 'accepted' AND epoch <= $1), 0)
+      ORDER BY epoch DESC`,
       [pointer.epoch],
     )
     const row = toBatch === undefined ? kept[0] : kept.find((candidate) => Number(candidate.batch) === toBatch)
@@ -300,7 +304,7 @@ export async function rollBack(database: Database, toBatch?: number): Promise<Ba
       const choice = kept.length === 0 ? 'No earlier batch is kept.' : `Kept below it: ${kept.map((candidate) => candidate.batch).join(', ')}.`
       throw new InvalidRequestError(`There is no batch ${toBatch ?? 'before'} to roll back to from batch ${pointer.batch}. ${choice}`)
     }
-    const target = toBatchRecord(row)
+    const target = asBatch(row)
     await client.query('UPDATE publish_pointer SET batch = $1, epoch = $2, moves = moves + 1, paused_reason = $3', [
       target.batch,
       target.epoch,
@@ -309,8 +313,6 @@ export async function rollBack(database: Database, toBatch?: number): Promise<Ba
     return target
   })
 }
-
-const toBatchRecord = toBatch
 
 /** Lets publishing go on. Resolves to the reason why it was paused, or null. */
 export async function resumePublishing(database: Database): Promise<string | null> {

@@ -29,6 +29,8 @@ export type CorrectedEvent = {
   readonly event: Pick<ShopEvent, 'source' | 'eventId' | 'kind' | 'orderLine' | 'productId' | 'category' | 'city' | 'quantity' | 'totalMinor' | 'currency' | 'localDay' | 'localHour'>
   /** The copy that counts, for a dead letter's second position. */
   readonly first: { readonly partition: number; readonly offset: number } | null
+  /** Of its record, for the dead letter of a conflict; empty where the log has forgotten it (the archive has not). */
+  readonly record: { readonly logTimeMs: number; readonly value: Uint8Array } | null
 }
 
 export type CorrectionPlan = {
@@ -165,7 +167,7 @@ async function moveLetters(client: PoolClient, batch: Batch, events: readonly Co
     await client.query(
       /* sql */ `
       INSERT INTO dead_letters (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, bytes)
-      VALUES ($1, $2, $3, $4, $5, 'conflict', $6, 0, $7, $8, 'batch', '') ON CONFLICT DO NOTHING`,
+      VALUES ($1, $2, $3, $4, $5, 'conflict', $6, $9, $7, $8, 'batch', $10) ON CONFLICT DO NOTHING`,
       [
         corrected.topic,
         corrected.partition,
@@ -175,6 +177,8 @@ async function moveLetters(client: PoolClient, batch: Batch, events: readonly Co
         detail,
         corrected.first?.partition ?? null,
         corrected.first?.offset ?? null,
+        corrected.record?.logTimeMs ?? 0,
+        Buffer.from(corrected.record?.value ?? []),
       ],
     )
   }

@@ -165,7 +165,7 @@ CREATE TABLE batches (
   epoch bigint NOT NULL,
   base_batch bigint,
   kind text NOT NULL CHECK (kind IN ('empty', 'incremental', 'full')),
-  status text NOT NULL CHECK (status IN ('running', 'held', 'published', 'superseded', 'dropped', 'failed')),
+  status text NOT NULL CHECK (status IN ('running', 'held', 'published', 'superseded', 'dropped', 'failed', 'pruned')),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at timestamptz,
   published_at timestamptz,

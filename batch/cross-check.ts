@@ -1,0 +1,139 @@
+/**
+ * The cross-check: for every key of every view, batch_new − batch_base = Σ deltas of the epochs in between, to the unit; and for every (epoch,
+ * partition) the number and the hash sums of the counted ids. What a stated rule explains becomes corrections; then the equation must hold, or the
+ * batch is held.
+ */
+import { formatDay } from '#core/calendar.ts'
+import type { ShopEvent } from '#core/events.ts'
+import type { EventLog, QueryEngine } from '#core/ports.ts'
+import { measure } from '#core/views/measures.ts'
+import { views } from '#core/views/all.ts'
+import type { View } from '#core/views/view.ts'
+import type { Batch } from '#store/batches.ts'
+import type { CorrectedEvent, CorrectionPlan } from '#store/corrections.ts'
+import type { Base, KeyDifference } from '#store/cross-check.ts'
+import { findDifferences } from '#store/cross-check.ts'
+import type { Database } from '#store/database.ts'
+import type { Explanation, Unexplained } from './explain.ts'
+import { explainCounts } from './explain.ts'
+import type { Recomputed } from './recompute.ts'
+
+export type CrossCheckSummary = {
+  /** `exact`: nothing differed. `corrected`: stated rules explain every difference. `held`: something is left. */
+  readonly result: 'exact' | 'corrected' | 'held' | 'accepted'
+  readonly text: string
+  readonly checkedAt: string
+  readonly keysDiffering: number
+  readonly corrections: number
+  readonly correctionsByReason: Readonly<Record<string, number>>
+  readonly unexplainedKeys: readonly KeyDifference[]
+  readonly unexplainedEvents: readonly Unexplained[]
+  readonly differingCounts: Explanation['differingCounts']
+}
+
+export type CrossCheck = { readonly summary: CrossCheckSummary; readonly corrections: CorrectionPlan }
+
+export type CrossCheckOptions = {
+  readonly database: Database
+  readonly engine: QueryEngine
+  readonly log: EventLog
+  readonly topic: string
+  readonly signal: AbortSignal
+}
+
+const listedMax = 100
+
+export async function crossCheck(options: CrossCheckOptions, batch: Batch, base: Base, recomputed: Recomputed): Promise<CrossCheck> {
+  const explanation = await explainCounts(options, batch, base, recomputed.counts)
+  let keysDiffering = 0
+  const unexplainedKeys: KeyDifference[] = []
+  for (const view of views) {
+    const { total, listed } = await findDifferences(options.database.pool, view, batch, base, recomputed.stages.get(view.name)!)
+    keysDiffering += total
+    // Corrections are few; where keys differ beyond the list, something other than a correction is at work.
+    const left = total > listed.length ? listed : listed.filter((difference) => !isExplained(view, difference, explanation.corrections))
+    unexplainedKeys.push(...left)
+    if (total <= listed.length) unexplainedKeys.push(...missingDifferences(view, listed, explanation.corrections))
+  }
+  const { corrections, unexplained } = explanation
+  const held = unexplainedKeys.length > 0 || unexplained.length > 0
+  const result = held ? 'held' : corrections.length > 0 ? 'corrected' : 'exact'
+  const summary: CrossCheckSummary = {
+    result,
+    text: describe(result, corrections.length, unexplainedKeys.length, unexplained.length),
+    checkedAt: new Date().toISOString(),
+    keysDiffering,
+    corrections: corrections.length,
+    correctionsByReason: countByReason(corrections),
+    unexplainedKeys: unexplainedKeys.slice(0, listedMax),
+    unexplainedEvents: unexplained.slice(0, listedMax),
+    differingCounts: explanation.differingCounts.slice(0, listedMax),
+  }
+  return { summary, corrections: { events: corrections, acceptRemaining: null } }
+}
+
+function describe(result: string, corrections: number, keys: number, events: number): string {
+  if (result === 'exact') return 'Every key of every view agrees to the unit.'
+  if (result === 'corrected') return `Every difference is explained; ${corrections} corrections are booked.`
+  return `${keys} keys and ${events} events differ and no stated rule explains them.`
+}
+
+function countByReason(corrections: readonly CorrectedEvent[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { reason } of corrections) counts[reason] = (counts[reason] ?? 0) + 1
+  return counts
+}
+
+function gridKey(view: View, event: ShopEvent): string {
+  return JSON.stringify(view.grain.map((dimension) => (dimension.kind === 'day' ? formatDay(dimension.of(event)) : dimension.of(event))))
+}
+
+const measureNames = {
+  transactions: 'transactions',
+  orders: 'orders',
+  refund_events: 'refundEvents',
+  units_sold: 'unitsSold',
+  units_refunded: 'unitsRefunded',
+  gross_minor: 'grossMinor',
+  refunds_minor: 'refundsMinor',
+} as const
+
+/** What the corrections add to one cell, by measure. */
+function correctionOf(view: View, key: string, corrections: readonly CorrectedEvent[]): Record<string, bigint> {
+  const sums: Record<string, bigint> = {}
+  for (const { event, sign } of corrections) {
+    if (gridKey(view, event as ShopEvent) !== key) continue
+    const added = measure(event as ShopEvent)
+    for (const [column, name] of Object.entries(measureNames)) sums[column] = (sums[column] ?? 0n) + BigInt(sign) * BigInt(added[name])
+  }
+  return sums
+}
+
+function keyOf(view: View, difference: KeyDifference): string {
+  return JSON.stringify(view.grain.map((dimension) => difference.key[dimension.name]))
+}
+
+/** The corrections of this cell make up the whole difference, in every measure. */
+function isExplained(view: View, difference: KeyDifference, corrections: readonly CorrectedEvent[]): boolean {
+  const sums = correctionOf(view, keyOf(view, difference), corrections)
+  return Object.keys(measureNames).every((column) => BigInt(difference.batch[column] ?? 0) - BigInt(difference.speed[column] ?? 0) === (sums[column] ?? 0n))
+}
+
+/** Cells that corrections would move although they agree. */
+function missingDifferences(view: View, listed: readonly KeyDifference[], corrections: readonly CorrectedEvent[]): KeyDifference[] {
+  const known = new Set(listed.map((difference) => keyOf(view, difference)))
+  const keys = new Set(corrections.map(({ event }) => gridKey(view, event as ShopEvent)).filter((key) => !known.has(key)))
+  const missing: KeyDifference[] = []
+  for (const key of keys) {
+    const sums = correctionOf(view, key, corrections)
+    if (Object.values(sums).every((sum) => sum === 0n)) continue
+    const values = JSON.parse(key) as (string | number)[]
+    missing.push({
+      view: view.name,
+      key: Object.fromEntries(view.grain.map((dimension, i) => [dimension.name, values[i]!])),
+      batch: {},
+      speed: Object.fromEntries(Object.entries(sums).map(([column, sum]) => [column, String(sum)])),
+    })
+  }
+  return missing
+}

@@ -1,0 +1,198 @@
+/**
+ * Explains differences between what the archive counts and what the speed layer counted, event by event. One rule explains: an id counts once, at its
+ * first position. Where the speed layer counted a later copy (it came beyond the de-duplication window, or through another worker or partition), that
+ * one is taken away, and the first is added if the speed layer had left it out. Anything else stays unexplained.
+ */
+import { parseDay } from '#core/calendar.ts'
+import type { EventKind, Position } from '#core/events.ts'
+import { comparePositions } from '#core/events.ts'
+import type { EventLog, QueryEngine } from '#core/ports.ts'
+import type { Batch } from '#store/batches.ts'
+import type { CorrectedEvent } from '#store/corrections.ts'
+import type { Base, EpochCount } from '#store/cross-check.ts'
+import { liveCountedPositions, liveCounts } from '#store/cross-check.ts'
+import type { Database } from '#store/database.ts'
+import { allRows } from './recompute.ts'
+import { batchSql } from './sql-files.ts'
+
+export type Unexplained = { readonly topic: string; readonly position: Position; readonly eventId: string | null; readonly what: string }
+
+export type Explanation = {
+  readonly corrections: readonly CorrectedEvent[]
+  readonly unexplained: readonly Unexplained[]
+  /** (epoch, partition)s whose counts or hash sums differ. */
+  readonly differingCounts: readonly { readonly epoch: number; readonly partition: number; readonly batchEvents: string; readonly speedEvents: string }[]
+}
+
+export type ExplainOptions = {
+  readonly database: Database
+  readonly engine: QueryEngine
+  readonly log: EventLog
+  readonly topic: string
+  readonly signal: AbortSignal
+}
+
+const positionsPerQuery = 500
+
+export async function explainCounts(options: ExplainOptions, batch: Batch, base: Base, counts: readonly EpochCount[]): Promise<Explanation> {
+  // Below the base, a full batch is held against the base's rows, which were checked in their time.
+  const live = await liveCounts(options.database.pool, options.topic, base.epoch, batch.epoch)
+  const differing = differingCounts(counts.filter((count) => count.epoch > base.epoch), live)
+  const taken: Position[] = []
+  const added: Position[] = []
+  for (const { epoch, partition } of differing) {
+    const ours = await batchPositions(options.engine, epoch, partition)
+    const theirs = await liveCountedPositions(options.database.pool, options.topic, epoch, partition, batch.epoch)
+    for (const [key, position] of theirs) if (!ours.has(key)) taken.push({ epoch, partition, ...position })
+    for (const [key, position] of ours) if (!theirs.has(key)) added.push({ epoch, partition, ...position })
+  }
+  return { ...(await explainPositions(options, taken, added)), differingCounts: differing }
+}
+
+function differingCounts(batchCounts: readonly EpochCount[], live: readonly EpochCount[]): Explanation['differingCounts'][number][] {
+  const key = (count: EpochCount): string => `${count.epoch}:${count.partition}`
+  const byKey = new Map(live.map((count) => [key(count), count]))
+  const differing: Explanation['differingCounts'][number][] = []
+  for (const count of batchCounts) {
+    const other = byKey.get(key(count))
+    byKey.delete(key(count))
+    if (other !== undefined && other.events === count.events && other.hashHiSum === count.hashHiSum && other.hashLoSum === count.hashLoSum) continue
+    differing.push({ epoch: count.epoch, partition: count.partition, batchEvents: String(count.events), speedEvents: String(other?.events ?? 0n) })
+  }
+  for (const other of byKey.values()) {
+    if (other.events === 0n && other.hashHiSum === 0n && other.hashLoSum === 0n) continue
+    differing.push({ epoch: other.epoch, partition: other.partition, batchEvents: '0', speedEvents: String(other.events) })
+  }
+  return differing
+}
+
+async function batchPositions(engine: QueryEngine, epoch: number, partition: number): Promise<Map<string, { offset: number; index: number }>> {
+  const rows = (await allRows(
+    engine.query(`SELECT log_offset, CAST(record_index AS bigint) AS record_index FROM counted_events WHERE epoch = ${epoch} AND log_partition = ${partition}`),
+  )) as bigint[][]
+  return new Map(rows.map(([offset, index]) => [`${offset}:${index}`, { offset: Number(offset), index: Number(index) }]))
+}
+
+type ArchivedEvent = Position & { readonly hashHi: number; readonly hashLo: number; readonly checksum: bigint; readonly event: CorrectedEvent['event'] }
+
+async function explainPositions(options: ExplainOptions, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'differingCounts'>> {
+  if (taken.length === 0 && added.length === 0) return { corrections: [], unexplained: [] }
+  const ids = await idsAt(options.engine, [...taken, ...added])
+  const copies = await copiesOf(options.engine, new Set([...ids.values()].map((id) => id.eventId)))
+  const corrections: CorrectedEvent[] = []
+  const unexplained: Unexplained[] = []
+  const takenIds = new Set<string>()
+  for (const position of taken) {
+    const id = ids.get(positionKey(position))
+    const group = id === undefined ? [] : (copies.get(id.key) ?? [])
+    const self = group.find((copy) => comparePositions(copy, position) === 0)
+    const [first] = group
+    if (id === undefined || self === undefined || first === undefined || first === self) {
+      unexplained.push({ topic: options.topic, position, eventId: id?.eventId ?? null, what: 'counted live, and the archive does not count it' })
+      continue
+    }
+    takenIds.add(id.key)
+    const reason = self.checksum === first.checksum ? 'copy' : 'conflict'
+    corrections.push(await corrected(options, self, -1, reason, first))
+  }
+  for (const position of added) {
+    const id = ids.get(positionKey(position))
+    const group = id === undefined ? [] : (copies.get(id.key) ?? [])
+    const [first] = group
+    if (id === undefined || first === undefined || comparePositions(first, position) !== 0 || !takenIds.has(id.key)) {
+      unexplained.push({ topic: options.topic, position, eventId: id?.eventId ?? null, what: 'counted by the archive, and not live' })
+      continue
+    }
+    // What the live side had called it: the opposite of the copy that it displaced.
+    const displaced = corrections.find((other) => other.sign === -1 && `${other.event.source}\n${other.event.eventId}` === id.key)
+    corrections.push(await corrected(options, first, 1, displaced?.reason ?? 'copy', null))
+  }
+  return { corrections, unexplained }
+}
+
+function positionKey(position: Position): string {
+  return `${position.epoch}:${position.partition}:${position.offset}:${position.index}`
+}
+
+async function idsAt(engine: QueryEngine, positions: readonly Position[]): Promise<Map<string, { key: string; eventId: string }>> {
+  const found = new Map<string, { key: string; eventId: string }>()
+  for (let from = 0; from < positions.length; from += positionsPerQuery) {
+    const condition = positions
+      .slice(from, from + positionsPerQuery)
+      .map((position) => `(log_partition = ${position.partition} AND log_offset = ${position.offset})`)
+      .join(' OR ')
+    for (const row of await allRows(engine.query(batchSql('events_at').replace(':positions', () => condition)))) {
+      const [epoch, partition, offset, index, source, eventId] = row as [bigint, bigint, bigint, bigint, string, string]
+      found.set(`${epoch}:${partition}:${offset}:${index}`, { key: `${source}\n${eventId}`, eventId })
+    }
+  }
+  return found
+}
+
+/** Every accepted copy of these ids, by source and id, first one first. */
+async function copiesOf(engine: QueryEngine, eventIds: ReadonlySet<string>): Promise<Map<string, ArchivedEvent[]>> {
+  const groups = new Map<string, ArchivedEvent[]>()
+  const all = [...eventIds]
+  for (let from = 0; from < all.length; from += positionsPerQuery) {
+    // Accepted ids hold no control characters, so doubling quotes is all that a literal needs.
+    const literals = all.slice(from, from + positionsPerQuery).map((id) => `'${id.replaceAll("'", "''")}'`)
+    for (const row of await allRows(engine.query(batchSql('events_of_ids').replace(':ids', () => literals.join(', '))))) {
+      const copy = archivedEvent(row)
+      const key = `${copy.event.source}\n${copy.event.eventId}`
+      const group = groups.get(key)
+      if (group === undefined) groups.set(key, [copy])
+      else group.push(copy)
+    }
+  }
+  for (const group of groups.values()) group.sort(comparePositions)
+  return groups
+}
+
+function archivedEvent(row: readonly unknown[]): ArchivedEvent {
+  const number = (at: number): number => Number(row[at] as bigint)
+  const text = (at: number): string => row[at] as string
+  return {
+    epoch: number(0),
+    partition: number(1),
+    offset: number(2),
+    index: number(3),
+    event: {
+      source: text(4),
+      eventId: text(5),
+      kind: text(6) as EventKind,
+      orderLine: number(7),
+      productId: text(8),
+      category: text(9),
+      city: text(10),
+      quantity: number(11),
+      totalMinor: number(12),
+      currency: text(13),
+      localDay: parseDay(text(14))!,
+      localHour: number(15),
+    },
+    hashHi: number(16),
+    hashLo: number(17),
+    checksum: row[18] as bigint,
+  }
+}
+
+async function corrected(options: ExplainOptions, copy: ArchivedEvent, sign: -1 | 1, reason: CorrectedEvent['reason'], first: ArchivedEvent | null): Promise<CorrectedEvent> {
+  const { epoch, partition, offset, index, hashHi, hashLo, event } = copy
+  return {
+    ...{ reason, sign, topic: options.topic, epoch, partition, offset, index, hashHi, hashLo, event },
+    first: first === null ? null : { partition: first.partition, offset: first.offset },
+    record: sign === -1 && reason === 'conflict' ? await recordAt(options, partition, offset) : null,
+  }
+}
+
+/** The record as the log still has it, or null. */
+async function recordAt(options: ExplainOptions, partition: number, offset: number): Promise<CorrectedEvent['record']> {
+  const bounds = await options.log.bounds(options.topic)
+  if ((bounds.first.get(partition) ?? 0) > offset) return null
+  const range = { to: new Map([[partition, offset + 1]]), signal: options.signal }
+  for await (const batch of options.log.read(options.topic, new Map([[partition, offset]]), range)) {
+    const record = batch.records.find((candidate) => candidate.offset === offset)
+    if (record !== undefined) return record
+  }
+  return null
+}

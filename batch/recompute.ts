@@ -1,0 +1,176 @@
+/**
+ * Recomputation by SQL from the archive alone. Only what is new since the base is read for figures: winners never change once below a horizon (first
+ * = smallest by epoch, partition, offset, index), so a month's new rows are its base rows plus those of the new events that count.
+ */
+import { CorruptError } from '#core/errors.ts'
+import type { Lake, ParquetColumn, QueryEngine, QueryRows } from '#core/ports.ts'
+import { views } from '#core/views/all.ts'
+import type { View } from '#core/views/view.ts'
+import type { Batch } from '#store/batches.ts'
+import { newStage, stageRows } from '#store/batches.ts'
+import type { EpochCount } from '#store/cross-check.ts'
+import type { Database, Queryable } from '#store/database.ts'
+import { run } from '#store/database.ts'
+import type { ArchiveFile } from '#store/register.ts'
+import { archiveColumns } from './archive-columns.ts'
+import { batchSql } from './sql-files.ts'
+
+export type RecomputeOptions = {
+  readonly database: Database
+  readonly lake: Lake
+  readonly engine: QueryEngine
+  /** Folder of the lake that only this run writes. */
+  readonly folder: string
+  readonly signal: AbortSignal
+}
+
+export type Recomputed = {
+  /** View → the row version that its new rows are staged under. */
+  readonly stages: ReadonlyMap<string, number>
+  readonly eventsRead: number
+  readonly eventsCounted: number
+  readonly counts: readonly EpochCount[]
+}
+
+const stagedRowsMax = 5_000
+
+/** Columns of `counted_events.sql`. */
+const countedColumns: readonly ParquetColumn[] = (
+  [
+    ['epoch', 'log_partition', 'log_offset', 'record_index', 'source', 'event_id', 'kind', 'order_line', 'product_id', 'product_name'],
+    ['category', 'city', 'quantity', 'total_minor', 'currency', 'local_day', 'local_month', 'local_hour', 'id_hash_hi', 'id_hash_lo'],
+  ] as const
+)
+  .flat()
+  .map((name) => archiveColumns.find((column) => column.name === name)!)
+
+/**
+ * Attaches `new_events` and `old_events`, checks what is read against the register, works out which events count, and stages every view's rows. Throws
+ * CorruptError naming the file where the lake does not hold what the register says.
+ */
+export async function recompute(options: RecomputeOptions, batch: Batch, newFiles: readonly ArchiveFile[], oldFiles: readonly ArchiveFile[]): Promise<Recomputed> {
+  const { engine, lake } = options
+  await checkFiles(lake, [...newFiles, ...oldFiles])
+  await engine.attach('new_events', pathsOf(newFiles), archiveColumns)
+  await engine.attach('old_events', pathsOf(oldFiles), archiveColumns)
+  await checkReadSums(engine, newFiles)
+  options.signal.throwIfAborted()
+  const counted = await engine.materialize(batchSql('counted_events'), options.folder)
+  await engine.attach('counted_events', counted, countedColumns)
+  const stages = new Map<string, number>()
+  for (const view of views) {
+    options.signal.throwIfAborted()
+    stages.set(view.name, await stageView(options, batch, view))
+  }
+  const counts = await readCounts(engine)
+  await nameProducts(options.database.pool, engine)
+  return {
+    stages,
+    eventsRead: newFiles.reduce((sum, file) => sum + file.accepted, 0),
+    eventsCounted: Number(counts.reduce((sum, count) => sum + count.events, 0n)),
+    counts,
+  }
+}
+
+function pathsOf(files: readonly ArchiveFile[]): string[] {
+  return files.filter((file) => file.rows > 0).map((file) => file.path)
+}
+
+/** Every file that is about to be read is there, as long as the register says. */
+async function checkFiles(lake: Lake, files: readonly ArchiveFile[]): Promise<void> {
+  for (const file of files) {
+    if (file.rows === 0) continue
+    const entry = await lake.stat(file.path)
+    if (entry === null) {
+      throw new CorruptError(`The registered file ${file.path} is missing from the lake. Put it back, or write it again from the log with "tidemark batch repair".`, { path: file.path })
+    }
+    if (entry.bytes !== file.bytes) {
+      throw new CorruptError(
+        `The registered file ${file.path} has ${entry.bytes} bytes where ${file.bytes} were registered. Put it back, or write it again from the log with "tidemark batch repair".`,
+        { path: file.path },
+      )
+    }
+  }
+}
+
+type Sums = { rows: bigint; accepted: bigint; hashHiSum: bigint; hashLoSum: bigint; quantitySum: bigint; totalMinorSum: bigint }
+
+/** Rows, hash and amount sums that the query engine read, per (epoch, partition), against the register: a stale listing or a changed file is seen here. */
+async function checkReadSums(engine: QueryEngine, files: readonly ArchiveFile[]): Promise<void> {
+  const registered = new Map<string, Sums>()
+  for (const file of files) {
+    if (file.rows === 0) continue
+    const key = `${file.epoch}:${file.partition}`
+    const sums = registered.get(key) ?? { rows: 0n, accepted: 0n, hashHiSum: 0n, hashLoSum: 0n, quantitySum: 0n, totalMinorSum: 0n }
+    sums.rows += BigInt(file.rows)
+    sums.accepted += BigInt(file.accepted)
+    sums.hashHiSum += file.hashHiSum
+    sums.hashLoSum += file.hashLoSum
+    sums.quantitySum += file.quantitySum
+    sums.totalMinorSum += file.totalMinorSum
+    registered.set(key, sums)
+  }
+  const read = new Map<string, Sums>()
+  for (const row of await allRows(engine.query(batchSql('read_sums')))) {
+    const [epoch, partition, rows, accepted, hashHiSum, hashLoSum, quantitySum, totalMinorSum] = row as bigint[]
+    read.set(`${epoch}:${partition}`, { rows: rows!, accepted: accepted!, hashHiSum: hashHiSum!, hashLoSum: hashLoSum!, quantitySum: quantitySum!, totalMinorSum: totalMinorSum! })
+  }
+  for (const key of new Set([...registered.keys(), ...read.keys()])) {
+    const expected = registered.get(key)
+    const found = read.get(key)
+    const names = ['rows', 'accepted', 'hashHiSum', 'hashLoSum', 'quantitySum', 'totalMinorSum'] as const
+    const wrong = names.filter((name) => expected?.[name] !== found?.[name])
+    if (wrong.length === 0) continue
+    const paths = files.filter((file) => `${file.epoch}:${file.partition}` === key).map((file) => file.path)
+    throw new CorruptError(
+      `Reading the archive of epoch:partition ${key} gave other ${wrong.join(', ')} than registered. Nothing was published. Files: ${paths.slice(0, 10).join(', ')}.`,
+      { paths, expected: String(expected?.rows), found: String(found?.rows) },
+    )
+  }
+}
+
+async function stageView(options: RecomputeOptions, batch: Batch, view: View): Promise<number> {
+  const { pool } = options.database
+  const stage = await newStage(pool, batch.batch, view)
+  for await (const { rows } of options.engine.query(batchSql(view.name))) {
+    for (let from = 0; from < rows.length; from += stagedRowsMax) {
+      await stageRows(pool, view, stage, rows.slice(from, from + stagedRowsMax) as (string | bigint)[][])
+    }
+  }
+  return stage
+}
+
+async function readCounts(engine: QueryEngine): Promise<EpochCount[]> {
+  const rows = (await allRows(engine.query(batchSql('counts')))) as bigint[][]
+  return rows.map(([epoch, partition, events, hashHiSum, hashLoSum]) => ({
+    epoch: Number(epoch),
+    partition: Number(partition),
+    events: events!,
+    hashHiSum: hashHiSum!,
+    hashLoSum: hashLoSum!,
+  }))
+}
+
+/** The archive's word on each product's newest name; the speed layer's workers each know only what they read. */
+async function nameProducts(queryable: Queryable, engine: QueryEngine): Promise<void> {
+  for await (const { rows } of engine.query(batchSql('product_names'))) {
+    const column = (at: number): unknown[] => rows.map((row) => row[at])
+    await run(
+      queryable,
+      /* sql */ `
+      INSERT INTO product_names AS t (product_id, product_name, epoch, partition, log_offset, record_index)
+      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::int[]) AS p (product_id, product_name, epoch, partition, log_offset, record_index)
+      ORDER BY product_id
+      ON CONFLICT (product_id) DO UPDATE SET product_name = EXCLUDED.product_name, epoch = EXCLUDED.epoch, partition = EXCLUDED.partition,
+        log_offset = EXCLUDED.log_offset, record_index = EXCLUDED.record_index
+      WHERE (t.epoch, t.partition, t.log_offset, t.record_index) < (EXCLUDED.epoch, EXCLUDED.partition, EXCLUDED.log_offset, EXCLUDED.record_index)`,
+      [0, 1, 2, 3, 4, 5].map(column),
+    )
+  }
+}
+
+export async function allRows(batches: AsyncIterable<QueryRows>): Promise<(readonly unknown[])[]> {
+  const rows: (readonly unknown[])[] = []
+  for await (const batch of batches) rows.push(...batch.rows)
+  return rows
+}

@@ -1,0 +1,151 @@
+/**
+ * One batch run: cut → archive up to the horizon → recompute from the archive → cross-check → publish, or hold. What a crash leaves between any two
+ * of them is either invisible (staged rows, orphans) or already whole (a cut, a registered file), and the next run goes on from there.
+ */
+import type { PoolClient } from 'pg'
+import type { Decoder } from '#core/decode.ts'
+import { ConflictError, HeldError, messageOf } from '#core/errors.ts'
+import type { EventLog, Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
+import { views } from '#core/views/all.ts'
+import type { Batch } from '#store/batches.ts'
+import { beginBatch, combineParts, endBatchOwnership, failBatch, holdBatch, publishBatch, readBatch, readPointer, readStages, supersedeBatch } from '#store/batches.ts'
+import type { CorrectionPlan } from '#store/corrections.ts'
+import { noCorrections } from '#store/corrections.ts'
+import { differencesOf } from '#store/cross-check.ts'
+import type { Database } from '#store/database.ts'
+import { translateError } from '#store/database.ts'
+import { cutEpoch } from '#store/epochs.ts'
+import type { ArchiveFile } from '#store/register.ts'
+import { checkTiling, listFiles } from '#store/register.ts'
+import { archiveUpTo } from './archive.ts'
+import type { CrossCheck } from './cross-check.ts'
+import { crossCheck } from './cross-check.ts'
+import { recompute } from './recompute.ts'
+
+export type BatchStep = 'cut' | 'archive' | 'recompute' | 'cross-check' | 'combine' | 'publish'
+
+export type BatchOptions = {
+  readonly database: Database
+  readonly log: EventLog
+  readonly lake: Lake
+  readonly engine: QueryEngine
+  readonly codec: ParquetCodec
+  readonly decoder: Decoder
+  readonly topic: string
+  readonly fileOffsetsMax: number
+  readonly signal: AbortSignal
+  /** Recompute every event instead of those since the published batch. */
+  readonly full?: boolean
+  readonly onStep?: (step: BatchStep, detail: string) => void
+  /** Where tests may stop a run; called before each step. */
+  readonly before?: (step: BatchStep | 'register', context: { readonly batch: number | null }) => Promise<void>
+}
+
+export type BatchOutcome = { readonly batch: Batch; readonly crossCheck: CrossCheck; readonly files: readonly ArchiveFile[] }
+
+/** Throws HeldError where the cross-check finds what nothing explains, ConflictError where another batch was published meanwhile. */
+export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
+  const { database, decoder } = options
+  const pointer = await readPointer(database.pool)
+  if (pointer.pausedReason !== null) {
+    throw new ConflictError(`Publishing is paused (${pointer.pausedReason}). "tidemark batch resume" lets it go on.`, { pointer })
+  }
+  await options.before?.('cut', { batch: null })
+  const cut = await cutEpoch(database, decoder.logicVersion)
+  options.onStep?.('cut', `epoch ${cut.epoch}; horizon ${cut.horizon.map((entry) => `${entry.partition}:${entry.nextOffset}`).join(' ') || 'empty'}`)
+  const owner = await database.pool.connect()
+  // The lock goes with its connection; an error there is seen at the next statement.
+  owner.on('error', () => undefined)
+  try {
+    const batch = await beginBatch(database, owner, cut.epoch, options.full === true ? 'full' : 'incremental')
+    return await finishBatch(options, batch, owner)
+  } finally {
+    owner.release(true)
+  }
+}
+
+async function finishBatch(options: BatchOptions, batch: Batch, owner: PoolClient): Promise<BatchOutcome> {
+  const { database } = options
+  try {
+    const files = await archive(options, batch)
+    await options.before?.('recompute', batch)
+    const base = { batch: batch.baseBatch!, epoch: (await readBatch(database.pool, batch.baseBatch!)).epoch }
+    await checkTiling(database.pool, batch.epoch)
+    const fromEpoch = batch.kind === 'full' ? 0 : base.epoch
+    const newFiles = (await listFiles(database.pool, fromEpoch, batch.epoch)).filter((file) => file.topic === options.topic)
+    const oldFiles = (await listFiles(database.pool, 0, fromEpoch)).filter((file) => file.topic === options.topic)
+    const folder = await batchFolder(database, batch.batch)
+    const recomputed = await recompute({ database, lake: options.lake, engine: options.engine, folder, signal: options.signal }, batch, newFiles, oldFiles)
+    options.onStep?.('recompute', `${recomputed.eventsRead} events read, ${recomputed.eventsCounted} count`)
+
+    await options.before?.('cross-check', batch)
+    const check = await crossCheck(options, batch, base, recomputed)
+    options.onStep?.('cross-check', check.summary.text)
+    if (check.summary.result === 'held') {
+      await holdBatch(database, batch.batch, recomputed.eventsRead, recomputed.eventsCounted, check.summary, check.summary.text)
+      throw new HeldError(`Batch ${batch.batch} is held: ${check.summary.text} "tidemark batch show ${batch.batch}" lists it; "batch accept" or "batch drop" decides.`, { ...check.summary })
+    }
+    await options.before?.('combine', batch)
+    await combineParts(database, batch, recomputed.stages)
+    await options.before?.('publish', batch)
+    await publish(database, batch, recomputed.eventsRead, recomputed.eventsCounted, check)
+    options.onStep?.('publish', `batch ${batch.batch} serves`)
+    return { batch: await readBatch(database.pool, batch.batch), crossCheck: check, files }
+  } catch (thrown) {
+    if (!(thrown instanceof HeldError)) await failBatch(database, batch.batch, messageOf(thrown)).catch(() => undefined)
+    throw translateError(thrown)
+  } finally {
+    await endBatchOwnership(owner, batch.batch).catch(() => undefined)
+  }
+}
+
+async function archive(options: BatchOptions, batch: Batch): Promise<ArchiveFile[]> {
+  await options.before?.('archive', batch)
+  let rows = 0
+  const files = await archiveUpTo(
+    {
+      ...options,
+      onFile: (file) => {
+        rows += file.rows
+        options.onStep?.('archive', `${rows} rows in the lake`)
+      },
+      beforeRegister: async () => options.before?.('register', batch),
+    },
+    batch.epoch,
+  )
+  return files
+}
+
+async function publish(database: Database, batch: Batch, eventsRead: number, eventsCounted: number, check: CrossCheck): Promise<void> {
+  try {
+    await publishBatch(database, { batch, corrections: check.corrections, eventsRead, eventsCounted, crossCheck: check.summary })
+  } catch (thrown) {
+    if (thrown instanceof ConflictError) await supersedeBatch(database, batch.batch, thrown.message)
+    throw thrown
+  }
+}
+
+/** Names outside the database carry the incarnation: a restored store must not meet its own future. */
+async function batchFolder(database: Database, batch: number): Promise<string> {
+  const { rows } = await database.pool.query<{ incarnation: string }>('SELECT incarnation FROM lake_state')
+  return `batches/${rows[0]!.incarnation}/${batch}/counted_events`
+}
+
+/** A person takes a held batch as it is: what nothing explains is booked as accepted corrections, so that the equation holds afterwards. */
+export async function acceptHeldBatch(database: Database, number: number): Promise<Batch> {
+  const batch = await readBatch(database.pool, number)
+  if (batch.status !== 'held') throw new ConflictError(`Batch ${number} is ${batch.status}, not held.`)
+  const base = { batch: batch.baseBatch!, epoch: (await readBatch(database.pool, batch.baseBatch!)).epoch }
+  const stages = await readStages(database.pool, number)
+  const acceptRemaining = new Map(views.map((view) => [view.name as string, differencesOf(view, batch, base, stages.get(view.name)!)]))
+  const corrections: CorrectionPlan = { ...noCorrections, acceptRemaining }
+  await combineParts(database, batch, stages)
+  await publishBatch(database, {
+    batch,
+    corrections,
+    eventsRead: batch.eventsRead ?? 0,
+    eventsCounted: batch.eventsCounted ?? 0,
+    crossCheck: { ...(batch.crossCheck as object), result: 'accepted' },
+  })
+  return readBatch(database.pool, number)
+}

@@ -1,0 +1,101 @@
+// What `npm test` runs: types, lint, tests. Each has a heading and its time; all run, also when one fails, and the last line of all is
+// the sum. A folder or file as argument runs the tests below it alone.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { CHROMIUM_FIX, findChromium } from './chromium.ts'
+import { addTallies, listSkipped, tallyOfReport } from './test-tally.ts'
+import type { Tally, TestReport } from './test-tally.ts'
+
+const ROOT = dirname(import.meta.dirname)
+const SKIPPED_SHOWN_MAX = 40
+const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 }
+
+type Plan = { readonly filters: readonly string[]; readonly isWhole: boolean; readonly rest: readonly string[] }
+
+function planOf(args: readonly string[]): Plan {
+  const isWhole = args.includes('--whole-faults')
+  const others = args.filter((argument) => argument !== '--whole-faults')
+  return { isWhole, filters: others.filter((argument) => !argument.startsWith('-')), rest: others.filter((argument) => argument.startsWith('-')) }
+}
+
+async function runChecks({ filters, isWhole, rest }: Plan): Promise<Tally> {
+  const chromium = findChromium()
+  const environment = { ...process.env, ...(isWhole ? { WHOLE_FAULTS: '1' } : {}), ...(chromium === undefined ? {} : { CHROMIUM_PATH: chromium }) }
+  sayWhatIsOff({ filters, isWhole, rest }, chromium)
+  const tallies: Tally[] = []
+  if (filters.length === 0 && rest.length === 0) {
+    tallies.push(await runCheck('Types (tsc)', programOf('typescript', 'tsc'), ['--noEmit', '-p', '.'], environment))
+    tallies.push(await runCheck('Lint (oxlint)', programOf('oxlint', 'oxlint'), ['--type-aware'], environment))
+  }
+  tallies.push(await runTests(filters, rest, environment))
+  return tallies.reduce(addTallies, NOTHING)
+}
+
+function sayWhatIsOff({ filters, isWhole, rest }: Plan, chromium: string | undefined): void {
+  if (filters.length > 0 || rest.length > 0) console.log('Types and lint are left out, as only some tests are asked for. All of it: npm test')
+  if (chromium === undefined) console.log(`Tests of the page in a browser are skipped: no Chromium here. Enable them: ${CHROMIUM_FIX}`)
+  if (!isWhole) console.log('Fault tests run in their short form. Whole: npm run test:faults')
+}
+
+async function runCheck(title: string, program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<Tally> {
+  const code = await runTimed(title, program, args, environment)
+  return code === 0 ? { ...NOTHING, passed: 1 } : { ...NOTHING, failed: 1 }
+}
+
+async function runTests(filters: readonly string[], rest: readonly string[], environment: NodeJS.ProcessEnv): Promise<Tally> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-checks-'))
+  const reportFile = join(folder, 'report.json')
+  try {
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`]
+    const code = await runTimed('Tests (vitest)', programOf('vitest', 'vitest'), ['run', ...reporters, ...rest, ...filters], environment)
+    const report = readReport(reportFile)
+    const skipped = report === undefined ? [] : listSkipped(report, (file) => relative(ROOT, file))
+    if (skipped.length > 0) console.log(['', 'Skipped:', ...skipped.slice(0, SKIPPED_SHOWN_MAX).map((line) => `  ${line}`)].join('\n'))
+    if (skipped.length > SKIPPED_SHOWN_MAX) console.log(`  and ${skipped.length - SKIPPED_SHOWN_MAX} more`)
+    return tallyOfReport(report, code)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Undefined when vitest ended before it could write one. */
+function readReport(file: string): TestReport | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as TestReport
+  } catch {
+    return undefined
+  }
+}
+
+async function runTimed(title: string, program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
+  console.log(`\n── ${title}`)
+  const startedAt = performance.now()
+  const code = await new Promise<number>((resolve, reject) => {
+    const child = spawn(process.execPath, [program, ...args], { cwd: ROOT, env: environment, stdio: ['ignore', 'inherit', 'inherit'] })
+    child.once('error', reject)
+    child.once('exit', (exitCode) => resolve(exitCode ?? 1))
+  })
+  console.log(`── ${title}: ${code === 0 ? 'ok' : 'FAILED'}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
+  return code
+}
+
+/** The script of a package's program, run with our own Node: the links in .bin are scripts of another kind on Windows. */
+function programOf(packageName: string, program: string): string {
+  const file = createRequire(import.meta.url).resolve(`${packageName}/package.json`)
+  const { bin } = JSON.parse(readFileSync(file, 'utf8')) as { readonly bin: string | Readonly<Record<string, string>> }
+  const script = typeof bin === 'string' ? bin : bin[program]
+  if (script === undefined) throw new Error(`${packageName} has no program ${program}`)
+  return join(dirname(file), script)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  // Ctrl-C ends the check that runs; its children have had the signal from the terminal as well.
+  process.once('SIGINT', () => process.exit(130))
+  const { passed, failed, skipped } = await runChecks(planOf(process.argv.slice(2)))
+  process.exitCode = failed === 0 ? 0 : 1
+  console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`)
+}
