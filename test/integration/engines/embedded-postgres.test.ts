@@ -5,11 +5,13 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Client } from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError } from '#core/errors.ts'
 import { embeddedPostgresUsers, openEmbeddedPostgres, removeEmbeddedPostgres } from '#engines/embedded-postgres.ts'
+import { startOf } from '#engines/process-identity.mjs'
 
 const CHILD = fileURLToPath(new URL('./embedded-postgres-child.ts', import.meta.url))
 const DEADLINE_MS = 20_000
@@ -160,9 +162,9 @@ describe.skipIf(process.platform === 'win32')('what was killed', () => {
     const { child, opened } = await openInChild(dataDirectory)
     const file = join(dataDirectory, 'postgres', 'postmaster.pid')
     const written = readFileSync(file, 'utf8')
-    process.kill(opened.pid, 'SIGQUIT')
+    process.kill(opened.pid, 'SIGKILL')
     await kill(child, 'SIGKILL')
-    await until(async () => (await query(opened.url, 'SELECT 1').catch(() => undefined)) === undefined)
+    await until(() => startOf(opened.pid) === undefined)
     const pid = named === 'this process' ? process.pid : 1
     writeFileSync(file, named === 'nothing' ? '' : written.replace(/^\d+/, String(pid)))
     const anHourAgo = Date.now() / 1000 - 3600
@@ -310,7 +312,10 @@ async function query(url: string, sql: string): Promise<readonly unknown[]> {
   }
 }
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
+async function until(condition: () => boolean): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS
-  while (!(await condition())) if (Date.now() > deadline) throw new Error('not within the deadline')
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`not within ${DEADLINE_MS} ms`)
+    await pause(5)
+  }
 }
