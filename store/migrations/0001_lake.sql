@@ -9,6 +9,7 @@ CREATE TABLE lake_state (
   season_version integer NOT NULL DEFAULT 1,
   created_at timestamptz NOT NULL DEFAULT now()
 );
+INSERT INTO lake_state DEFAULT VALUES;
 COMMENT ON COLUMN lake_state.epoch IS 'The stretch of speed flushes between two cuts that is being written now.';
 COMMENT ON COLUMN lake_state.logic_version IS 'Decode version and the settings it depends on; null until the first worker opens.';
 
