@@ -65,7 +65,7 @@ type Lease = Held & { readonly holder: number | null }
 class Member {
   readonly #options: LeaseOptions
   readonly #stopping = new AbortController()
-  #failure: unknown = null
+  #failure: Error | null = null
   /** What the consumer should read now; `null` until that is known. */
   #list: readonly number[] | null = null
   /** The newest list the consumer was given, and the one it has certainly left behind once it asks for more. */
@@ -79,7 +79,7 @@ class Member {
     this.#options = options
   }
 
-  stop(failure: unknown = null): void {
+  stop(failure: Error | null = null): void {
     this.#failure ??= failure
     this.#stopping.abort()
     this.#wake.abort()

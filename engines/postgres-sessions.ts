@@ -126,7 +126,7 @@ const PASSING_STATES: ReadonlySet<string> = new Set(['08', '25006', '25P03', '40
 const CORRUPT_STATES: ReadonlySet<string> = new Set(['XX001', 'XX002'])
 
 /** The typed error for whatever a driver threw. Our own mistakes, which PostgreSQL may be the one to find, stay as they are. */
-export function translate(thrown: unknown, task: string): unknown {
+export function translate(thrown: unknown, task: string): Error {
   if (thrown instanceof TidemarkError || thrown instanceof AssertionError || thrown instanceof TypeError || thrown instanceof RangeError) return thrown
   const message = `The event log could not ${task}: ${messageOf(thrown)}.`
   if (!(thrown instanceof pg.DatabaseError)) return new UnavailableError(`${message} Is PostgreSQL reachable?`, {}, thrown)

@@ -1,6 +1,6 @@
 /** What only the PostgreSQL log promises, seen from beside it: with connections of our own that hold, kill and damage. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { createServer, connect } from 'node:net'
+import { createServer, connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -262,7 +262,7 @@ describe('storage', { timeout: TEST_MS }, () => {
     const { end } = await log.bounds(topic)
     const start = new Map([[0, 0], [1, 0], [2, 0]])
     for await (const batch of small.read(topic, start, { to: end, signal: new AbortController().signal })) order.push(batch.partition)
-    expect(order.slice(0, 3).sort()).toEqual([0, 1, 2])
+    expect(order.slice(0, 3).sort((a, b) => a - b)).toEqual([0, 1, 2])
     expect(order.length).toBeGreaterThan(5)
   })
 
@@ -461,7 +461,7 @@ describe('assignment', { timeout: TEST_MS }, () => {
         child.process.kill('SIGCONT')
         await waitUntil('the other to hear that it lost all, then to get half', () => list.length === 2 && child.lists.at(-1)?.length === 2)
         expect(child.lists.at(-2)).toEqual([])
-        expect([...list, ...child.lists.at(-1)!].sort()).toEqual([0, 1, 2, 3])
+        expect([...list, ...child.lists.at(-1)!].sort((a, b) => a - b)).toEqual([0, 1, 2, 3])
       }
       stop.abort()
       await following
@@ -476,7 +476,7 @@ function spawnMember(topic: string): { readonly process: ChildProcess; readonly 
   const script = new URL('./postgres-log-child.ts', import.meta.url).pathname
   const child = spawn(process.execPath, [script, postgres.url, schema, topic], { stdio: ['ignore', 'pipe', 'inherit'] })
   const lists: (readonly number[])[] = []
-  createInterface({ input: child.stdout! }).on('line', (line) => lists.push(JSON.parse(line)))
+  createInterface({ input: child.stdout }).on('line', (line) => lists.push(JSON.parse(line)))
   return { process: child, lists }
 }
 
@@ -498,7 +498,7 @@ async function heldRow(topicId: number, partition: number): Promise<AsyncDisposa
 /** A TCP relay to the server: `cut` breaks all its connections once, `silence` lets nothing through any more. */
 async function openRelay(target: string): Promise<AsyncDisposable & { readonly url: string; cut(): void; silence(): void }> {
   const url = new URL(target)
-  const sockets = new Set<import('node:net').Socket>()
+  const sockets = new Set<Socket>()
   const relay = createServer((near) => {
     const far = connect(Number(url.port), url.hostname)
     for (const [from, to] of [[near, far], [far, near]] as const) {
