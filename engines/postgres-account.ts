@@ -85,8 +85,9 @@ export function commandAs(account: Account | undefined, binaries: PostgresBinari
   requireSetpriv(binaries, directory)
   const list = ['-all', ...capabilities.map((name) => `+${name}`)].join(',')
   const options = ['--reuid', String(account.uid), '--regid', String(account.gid), '--clear-groups', '--no-new-privs']
-  const bounding = holds('setpcap') ? [`--bounding-set=${list}`] : []
-  return { file: 'setpriv', args: [...options, `--inh-caps=${list}`, `--ambient-caps=${list}`, ...bounding, '--', file, ...args] }
+  // PostgreSQL looks for its programs with access(2), which leaves the capabilities of a plain user out, unless told by securebits.
+  const lasting = holds('setpcap') ? ['--securebits=+no_setuid_fixup', `--bounding-set=${list}`] : []
+  return { file: 'setpriv', args: [...options, ...lasting, `--inh-caps=${list}`, `--ambient-caps=${list}`, '--', file, ...args] }
 }
 
 function neededCapabilities(account: Account, binaries: PostgresBinaries, directory: string): readonly Capability[] {

@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { chownSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +11,7 @@ import { Client } from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError } from '#core/errors.ts'
 import { embeddedPostgresUsers, openEmbeddedPostgres, removeEmbeddedPostgres } from '#engines/embedded-postgres.ts'
+import { SERVER_ACCOUNT, commandAs } from '#engines/postgres-account.ts'
 import { startOf } from '#engines/process-identity.mjs'
 
 const CHILD = fileURLToPath(new URL('./embedded-postgres-child.ts', import.meta.url))
@@ -19,6 +20,8 @@ const DEADLINE_MS = 20_000
 const PLAIN_ID = 26999
 const isRoot = process.getuid?.() === 0
 const isLinux = process.platform === 'linux'
+/** Whether a plain user could run this very code: not so in a clone below root's home. */
+const isOpenClone = isLinux && foldersAbove(CHILD).every((folder) => (statSync(folder).mode & 0o001) !== 0)
 
 type Opened = { readonly url: string; readonly pid: number; readonly port: number; readonly owner: boolean }
 type Opener = { readonly child: ChildProcess; readonly opened: Opened; readonly close: () => Promise<void> }
@@ -232,7 +235,23 @@ describe.skipIf(!isRoot || !isLinux)('root (skipped: run the tests as root to tr
     expect(statSync(join(root, 'of root', 'postgres')).uid).toBe(26257)
   })
 
-  test('needs no capability in a folder that everyone may enter, and runs what it finds as the owner of the files', async () => {
+  test.each([
+    ['in a closed folder', 0o755, '0000000000000004'],
+    ['closed themselves, as under umask 077', 0o700, '0000000000000006'],
+  ])('reaches its programs %s', (_where, mode, capabilities) => {
+    const home = join(root, 'programs')
+    const postgres = join(home, 'bin', 'postgres')
+    for (const name of ['bin', 'lib', 'share']) mkdirSync(join(home, name), { recursive: true })
+    writeFileSync(postgres, "#!/bin/sh\ngrep '^Cap[EP]' /proc/self/status\n")
+    chmodSync(postgres, mode)
+    const binaries = { home, postgres, initdb: postgres, pgCtl: postgres, packageName: 'programs' }
+    const look = `process.chdir('/'); fs.accessSync('${postgres}', fs.constants.X_OK); console.log(child_process.execFileSync('${postgres}', { encoding: 'utf8' }))`
+    const { file, args } = commandAs(SERVER_ACCOUNT, binaries, home, process.execPath, ['-e', look])
+    expect(execFileSync(file, args, { encoding: 'utf8' })).toMatch(new RegExp(`^CapPrm:\t${capabilities}\nCapEff:\t${capabilities}\n`))
+    rmSync(home, { recursive: true })
+  })
+
+  test.skipIf(!isOpenClone)('needs no capability in a folder that everyone may enter, and runs what it finds as the owner of the files', async () => {
     const open = mkdtempSync(join(tmpdir(), 'tidemark-postgres-open-'))
     try {
       chownSync(open, PLAIN_ID, PLAIN_ID)
@@ -252,7 +271,7 @@ describe.skipIf(!isRoot || !isLinux)('root (skipped: run the tests as root to tr
     }
   })
 
-  test('a plain user is told whose a database is that he may not use', async () => {
+  test.skipIf(!isOpenClone)('a plain user is told whose a database is that he may not use', async () => {
     const open = mkdtempSync(join(tmpdir(), 'tidemark-postgres-open-'))
     try {
       chownSync(open, PLAIN_ID, PLAIN_ID)
@@ -295,6 +314,11 @@ async function openInChild(dataDirectory: string, id?: number): Promise<Opener> 
 async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   child.kill(signal)
   await once(child, 'exit')
+}
+
+function foldersAbove(path: string): readonly string[] {
+  const folder = dirname(path)
+  return folder === path ? [] : [folder, ...foldersAbove(folder)]
 }
 
 function childrenOf(pid: number): readonly number[] {
