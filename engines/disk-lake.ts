@@ -226,7 +226,7 @@ class DiskLake implements Lake {
 
   /** A move that crashed between its two steps: both names are one file, and more than one name is left. */
   async #isHalfMoved(from: string, to: string): Promise<boolean> {
-    return await this.#attempt('look up', from, async () => {
+    return this.#attempt('look up', from, async () => {
       const [source, target] = await Promise.all([stat(this.location(from), { bigint: true }), stat(this.location(to), { bigint: true })])
       return source.ino === target.ino && source.dev === target.dev && source.nlink > 1n
     })

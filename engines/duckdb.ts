@@ -247,7 +247,7 @@ async function streamResult(session: DuckDbSession): Promise<DuckDBResult> {
   // The table's own names, since those of the SELECT may be there twice.
   const stored = resultColumnsOf(await prepareSelect(session, /* sql */ `SELECT * FROM temp.${resultTable}`))
   const list = stored.map(passOn).join(', ')
-  return await session.run((connection) => connection.stream(/* sql */ `SELECT ${list} FROM temp.${resultTable}`))
+  return session.run((connection) => connection.stream(/* sql */ `SELECT ${list} FROM temp.${resultTable}`))
 }
 
 /** Returns the rows written, having compared them with the file's footer. */

@@ -50,7 +50,7 @@ export function encodeColumn(column: ParquetColumn, values: ParquetValues): Enco
   const pages: Page[] = []
   if (dictionary !== null) pages.push(encodeDictionaryPage(kind, dictionary.entries))
   let presentFrom = 0
-  for (const rows of cutPages(kind, values, dictionary !== null)) {
+  for (const rows of cutPages(values, dictionary !== null || kind.fixedSize ? null : kind.sizeBound)) {
     const defined = column.nullable ? definedOf(values, rows) : null
     const presentTo = presentFrom + (defined === null ? rows.to - rows.from : countOnes(defined))
     const levels = defined === null ? null : encodeLevels(defined, presentTo - presentFrom)
@@ -129,18 +129,22 @@ function encodeBound(kind: ValueKind, value: ParquetValue): Buffer {
   return typeof value === 'string' ? Buffer.from(value, 'utf8') : kind.encode([value], 0, 1)
 }
 
-function* cutPages(kind: ValueKind, values: ParquetValues, numbered: boolean): Generator<RowRange> {
+/** `sizeOf`: null where a page full of rows is small in any case. */
+function* cutPages(values: ParquetValues, sizeOf: ValueKind['sizeBound'] | null): Generator<RowRange> {
   let from = 0
   let bytes = 0
-  for (let row = 0; row < values.length; row++) {
-    const value = values[row]!
-    const size = numbered || value === null ? 0 : kind.sizeBound(value)
-    if (row > from && (row - from >= pageRowsMax || bytes + size > pageBytesMax)) {
-      yield { from, to: row }
-      from = row
-      bytes = 0
+  if (sizeOf === null) {
+    for (; values.length - from > pageRowsMax; from += pageRowsMax) yield { from, to: from + pageRowsMax }
+  } else {
+    for (const [row, value] of values.entries()) {
+      const size = value === null ? 0 : sizeOf(value)
+      if (row > from && (row - from >= pageRowsMax || bytes + size > pageBytesMax)) {
+        yield { from, to: row }
+        from = row
+        bytes = 0
+      }
+      bytes += size
     }
-    bytes += size
   }
   yield { from, to: values.length }
 }

@@ -15,6 +15,8 @@ export type ValueKind = {
   /** What fits, for messages. */
   readonly accepts: string
   readonly fits: (value: unknown) => boolean
+  /** Every value takes the same few bytes. */
+  readonly fixedSize: boolean
   /** Upper bound of the bytes of one value. */
   readonly sizeBound: (value: ParquetValue) => number
   /** Values `from` inclusive to `to` exclusive. */
@@ -37,6 +39,7 @@ const int64: ValueKind = {
   fieldType: 'INT64',
   accepts: 'a whole number up to 2^53 - 1 or a bigint of 64 bits',
   fits: (value) => Number.isSafeInteger(value) || (typeof value === 'bigint' && value >= int64Min && value <= int64Max),
+  fixedSize: true,
   sizeBound: () => 8,
   encode: (values, from, to) => encodeInt64(values as readonly (number | bigint)[], from, to),
   compare: compareNumbers,
@@ -48,6 +51,7 @@ const int32: ValueKind = {
   fieldType: 'INT32',
   accepts: 'a whole number of 32 bits',
   fits: isInt32,
+  fixedSize: true,
   sizeBound: () => 4,
   encode: (values, from, to) => encodeInt32(values as readonly number[], from, to),
   compare: compareNumbers,
@@ -59,6 +63,7 @@ const text: ValueKind = {
   fieldType: 'UTF8',
   accepts: 'text without lone surrogates',
   fits: (value) => typeof value === 'string' && value.isWellFormed(),
+  fixedSize: false,
   // A UTF-16 unit takes at most three bytes of UTF-8, and four bytes hold the length.
   sizeBound: (value) => 4 + (value as string).length * 3,
   encode: (values, from, to) => encodeText(values as readonly string[], from, to),
@@ -71,6 +76,7 @@ const bytes: ValueKind = {
   fieldType: 'BYTE_ARRAY',
   accepts: 'bytes (Uint8Array)',
   fits: (value) => value instanceof Uint8Array,
+  fixedSize: false,
   sizeBound: (value) => 4 + (value as Uint8Array).byteLength,
   encode: (values, from, to) => encodeBytes(values as readonly Uint8Array[], from, to),
   compare: null,
@@ -82,6 +88,7 @@ const boolean: ValueKind = {
   fieldType: 'BOOLEAN',
   accepts: 'true or false',
   fits: (value) => typeof value === 'boolean',
+  fixedSize: true,
   sizeBound: () => 1,
   encode: (values, from, to) => encodeBooleans(values as readonly boolean[], from, to),
   compare: null,

@@ -137,5 +137,5 @@ describe('the disk lake from inside', () => {
 async function crashAt(root: string, point: DiskLakeFaultPoint, path: string): Promise<string | null> {
   const { promise, resolve } = Promise.withResolvers<string | null>()
   execFile(process.execPath, [crashScript, root, point, path], { cwd: dirname(crashScript) }, (error) => resolve(error?.signal ?? null))
-  return await promise
+  return promise
 }

@@ -156,7 +156,7 @@ export function testQueryEngine(name: string, open: () => Promise<QueryEngineUnd
       for (const path of ['t/torn.parquet', 't/damaged.parquet']) {
         const reading = async (): Promise<unknown> => {
           await engine.attach('sales', ['t/a.parquet', path], columns)
-          return await rowsOf(engine, 'SELECT * FROM sales')
+          return rowsOf(engine, 'SELECT * FROM sales')
         }
         await expect(reading()).rejects.toBeInstanceOf(CorruptError)
       }

@@ -6,6 +6,7 @@ import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api'
 import fc from 'fast-check'
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import parquet from 'parquetjs-lite'
+import type { RowBuffer } from 'parquetjs-lite'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { CorruptError, InvalidRequestError } from '#core/errors.ts'
 import type { LakeFile, ParquetColumn, ParquetType, ParquetValues } from '#core/ports.ts'
@@ -115,7 +116,7 @@ describe('the Parquet codec', () => {
 
   it.each([1, 2, 3])('refuses to finish a file whose row group %i was lost on the way', async (lost) => {
     const prototype = parquet.ParquetEnvelopeWriter.prototype as InstanceType<typeof parquet.ParquetEnvelopeWriter>
-    const original = prototype.writeRowGroup
+    const original: (this: typeof prototype, records: RowBuffer) => Promise<void> = Reflect.get(prototype, 'writeRowGroup')
     let group = 0
     vi.spyOn(prototype, 'writeRowGroup').mockImplementation(async function (this: typeof prototype, records) {
       if (++group !== lost) await original.call(this, records)
@@ -131,7 +132,7 @@ describe('the Parquet codec', () => {
     await checkProperty(
       fc.asyncProperty(fc.array(fc.option(city), { minLength: 1, maxLength: 6 }), async (cities) => {
         const present = cities.filter((one) => one !== null).map((one) => Buffer.from(one))
-        const sorted = present.sort(Buffer.compare)
+        const sorted = present.sort((a, b) => Buffer.compare(a, b))
         expect(await boundsOf(await encode(texts, [[cities]]))).toEqual({
           min: sorted[0]?.toString() ?? undefined,
           max: sorted.at(-1)?.toString() ?? undefined,
@@ -271,7 +272,7 @@ async function readWithHyparquet(bytes: Buffer, table: readonly ParquetColumn[])
   const rows = await parquetReadObjects({
     file: arrayBufferOf(bytes),
     utf8: false,
-    parsers: { stringFromBytes: (value: Uint8Array) => decoder.decode(value) } as never,
+    parsers: { stringFromBytes: (value: Uint8Array) => decoder.decode(value) },
   })
   return table.map(({ name, type }) => rows.map((row) => fromHyparquet(type, row[name])))
 }
