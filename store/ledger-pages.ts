@@ -2,7 +2,7 @@
  * Ledger pages at rest. Each flush leaves one page a partition, four a second: small old ones are merged in the background, and pages that neither
  * the de-duplication window nor an unpublished epoch needs are dropped.
  */
-import type { PoolClient, QueryConfig } from 'pg'
+import type { PoolClient } from 'pg'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 import { lockKeys, lockPurpose } from './epochs.ts'
@@ -13,15 +13,9 @@ const smallPageIds = 20_000
 const mergePagesMin = 32
 const mergePagesMax = 512
 
-/** Entries of the pages named, by page. Binary results: as text a page arrives as twice as many hexadecimal digits. */
-export async function readPages(queryable: Queryable, pages: readonly bigint[]): Promise<{ page: string; entries: Buffer }[]> {
-  const query: QueryConfig & { binary: true } = {
-    text: 'SELECT page::text, entries FROM ledger_pages WHERE page = ANY ($1) ORDER BY ledger_pages.page',
-    values: [pages],
-    binary: true,
-  }
-  const result = await queryable.query<{ page: string; entries: Buffer }>(query)
-  return result.rows
+/** Entries of the pages named, by page. As hexadecimal text: the driver's binary mode reads bytea as UTF-8 and damages it. */
+export async function readPages(queryable: Queryable, pages: readonly bigint[]): Promise<{ page: bigint; entries: Buffer }[]> {
+  return run<{ page: bigint; entries: Buffer }>(queryable, 'SELECT page, entries FROM ledger_pages WHERE page = ANY ($1) ORDER BY page', [pages])
 }
 
 /**
@@ -43,15 +37,14 @@ export async function mergeSmallPages(database: Database): Promise<number> {
 }
 
 async function mergeGroup(client: PoolClient, group: { topic: string; partition: number; epoch: bigint }): Promise<number> {
-  const query: QueryConfig & { binary: true } = {
-    text: /* sql */ `
-      DELETE FROM ledger_pages WHERE page IN (
-        SELECT page FROM ledger_pages WHERE topic = $1 AND partition = $2 AND epoch = $3 AND ids < ${smallPageIds} ORDER BY page LIMIT ${mergePagesMax})
-      RETURNING page::text, from_offset::text, to_offset::text, ids, entries`,
-    values: [group.topic, group.partition, group.epoch],
-    binary: true,
-  }
-  const { rows } = await client.query<{ page: string; from_offset: string; to_offset: string; ids: number; entries: Buffer }>(query)
+  const rows = await run<{ page: bigint; from_offset: bigint; to_offset: bigint; ids: number; entries: Buffer }>(
+    client,
+    /* sql */ `
+    DELETE FROM ledger_pages WHERE page IN (
+      SELECT page FROM ledger_pages WHERE topic = $1 AND partition = $2 AND epoch = $3 AND ids < ${smallPageIds} ORDER BY page LIMIT ${mergePagesMax})
+    RETURNING page, from_offset, to_offset, ids, entries`,
+    [group.topic, group.partition, group.epoch],
+  )
   if (rows.length === 0) return 0
   rows.sort((a, b) => Number(a.from_offset) - Number(b.from_offset))
   await client.query(
@@ -60,7 +53,7 @@ async function mergeGroup(client: PoolClient, group: { topic: string; partition:
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
     [
       // Pages are read newest first by number: a merged page keeps the place of its oldest.
-      rows.map((row) => BigInt(row.page)).reduce((least, page) => (page < least ? page : least)),
+      rows.map((row) => row.page).reduce((least, page) => (page < least ? page : least)),
       group.topic,
       group.partition,
       group.epoch,

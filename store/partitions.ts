@@ -62,7 +62,7 @@ export async function openPartitions(
     for (let from = 0; from < wanted.length; from += pagesPerFetch) {
       const chunk = wanted.slice(from, from + pagesPerFetch)
       for (const row of await readPages(client, chunk.map((page) => page.page))) {
-        readPage(row.entries, (key, entry) => ledger.count(key, 0, entry.checksum, partitionOf.get(BigInt(row.page))!, entry.offset))
+        readPage(row.entries, (key, entry) => ledger.count(key, 0, entry.checksum, partitionOf.get(row.page)!, entry.offset))
       }
     }
     return offsets.map((row) => ({

@@ -1,0 +1,97 @@
+/**
+ * Opens what a command needs and closes it last-in first-out. The only place where a layer meets the engines.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Decoder } from '#core/decode.ts'
+import { openDecoder } from '#core/decode.ts'
+import { ConfigError } from '#core/errors.ts'
+import type { EventLog, Lake, QueryEngine } from '#core/ports.ts'
+import { openEmbeddedPostgres } from '#engines/embedded-postgres.ts'
+import { openLake, openLog, openQueryEngine } from '#engines/open.ts'
+import type { Database } from '#store/database.ts'
+import { openDatabase } from '#store/database.ts'
+import { migrateStore } from '#store/migrate.ts'
+import { agreeOnLogic } from '#store/partitions.ts'
+import type { Settings } from './settings.ts'
+
+export const transactionsTopic = 'transactions'
+/** Topics of the shop; figures come from the first, the others are kept. */
+export const topics = [transactionsTopic, 'users', 'products'] as const
+
+export class Environment {
+  readonly settings: Settings
+  readonly databaseUrl: string
+  readonly database: Database
+  readonly decoder: Decoder
+  readonly #stack: AsyncDisposableStack
+  #log: Promise<EventLog> | null = null
+  #lake: Promise<Lake> | null = null
+  #engine: Promise<QueryEngine> | null = null
+
+  constructor(settings: Settings, databaseUrl: string, database: Database, decoder: Decoder, stack: AsyncDisposableStack) {
+    this.settings = settings
+    this.databaseUrl = databaseUrl
+    this.database = database
+    this.decoder = decoder
+    this.#stack = stack
+  }
+
+  log(): Promise<EventLog> {
+    const { logUrl, schema, logPollIntervalMs, logPartitions } = this.settings
+    this.#log ??= (async () => {
+      const log = this.#stack.use(await openLog({ logUrl, databaseUrl: this.databaseUrl, schema, pollIntervalMs: logPollIntervalMs }))
+      for (const topic of topics) await log.create(topic, logPartitions)
+      return log
+    })()
+    return this.#log
+  }
+
+  lake(): Promise<Lake> {
+    this.#lake ??= (async () => this.#stack.use(await openLake(this.settings.lakeUrl, this.settings.dataDirectory)))()
+    return this.#lake
+  }
+
+  queryEngine(): Promise<QueryEngine> {
+    const { queryUrl, queryMemoryMb, dataDirectory } = this.settings
+    this.#engine ??= (async () => this.#stack.use(await openQueryEngine(queryUrl, await this.lake(), queryMemoryMb, dataDirectory)))()
+    return this.#engine
+  }
+
+  /** Says that the last disposal must also do this. */
+  defer(close: () => Promise<void>): void {
+    this.#stack.defer(close)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+  }
+}
+
+export type EnvironmentOptions = { readonly applicationName: string; readonly say?: (line: string) => void }
+
+/** Opens the database (its own, or the one that a URL names), migrates it, and agrees on the logic version. */
+export async function openEnvironment(settings: Settings, options: EnvironmentOptions): Promise<Environment> {
+  await using opening = new AsyncDisposableStack()
+  let { databaseUrl } = settings
+  if (databaseUrl === '') {
+    makeDataDirectory(settings.dataDirectory)
+    const postgres = opening.use(await openEmbeddedPostgres({ dataDirectory: settings.dataDirectory, log: options.say }))
+    databaseUrl = postgres.url
+  }
+  const database = opening.use(
+    openDatabase({ url: databaseUrl, schema: settings.schema, connectionsMax: settings.databaseConnectionsMax, applicationName: options.applicationName }),
+  )
+  await migrateStore(database)
+  const decoder = openDecoder({ zone: settings.zone, currency: settings.currency })
+  await agreeOnLogic(database, decoder.logicVersion)
+  return new Environment(settings, databaseUrl, database, decoder, opening.move())
+}
+
+function makeDataDirectory(directory: string): void {
+  try {
+    mkdirSync(join(directory, 'logs'), { recursive: true })
+  } catch (thrown) {
+    throw new ConfigError(`The data folder ${directory} cannot be made: name another with --data, or give this user the right to write there.`, {}, thrown)
+  }
+}

@@ -1,0 +1,68 @@
+/** What commands print: results on standard output, everything else on standard error. */
+
+/** A number with thousands separators. */
+export function count(value: number | bigint): string {
+  return value.toLocaleString('en-GB')
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? item.toString() : item), 2)}\n`)
+}
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** Columns of text, the numeric ones to the right. */
+export function printTable(head: readonly string[], rows: readonly (readonly string[])[], rightFrom: number): void {
+  const widths = head.map((title, i) => Math.max(width(title), ...rows.map((row) => width(row[i] ?? ''))))
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => {
+        const padding = ' '.repeat(Math.max(0, widths[i]! - width(cell)))
+        return i < rightFrom ? cell + padding : padding + cell
+      })
+      .join('  ')
+      .trimEnd()
+  print(line(head))
+  print(widths.map((size) => '─'.repeat(size)).join('  '))
+  for (const row of rows) print(line(row))
+}
+
+function width(text: string): number {
+  return [...text].length
+}
+
+/** A line of progress: rewritten in place on a terminal, now and then a new one elsewhere. */
+export class Progress {
+  readonly #quiet: boolean
+  readonly #startedAt = performance.now()
+  #shownAt = 0
+  #open = false
+
+  constructor(quiet: boolean) {
+    this.#quiet = quiet
+  }
+
+  /** Seconds since this progress began. */
+  get seconds(): number {
+    return (performance.now() - this.#startedAt) / 1000
+  }
+
+  show(line: string): void {
+    const everyMs = process.stderr.isTTY ? 100 : 5_000
+    if (this.#quiet || performance.now() - this.#shownAt < everyMs) return
+    this.#shownAt = performance.now()
+    if (process.stderr.isTTY) {
+      process.stderr.write(`\r\u001b[2K${line}`)
+      this.#open = true
+    } else process.stderr.write(`${line}\n`)
+  }
+
+  /** The last word, on a line of its own. */
+  done(line: string): void {
+    if (this.#quiet) return
+    process.stderr.write(`${this.#open ? '\r\u001b[2K' : ''}${line}\n`)
+    this.#open = false
+  }
+}

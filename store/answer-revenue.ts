@@ -1,0 +1,212 @@
+/**
+ * "How much was sold, by …?" from the view `revenue`. Cells are summed in the database by layer and added up here, so that the receipt can say
+ * what each layer gave.
+ *
+ * What costs in this statement is the sending and the grouping of rows, not the reading (measured, one day of 600 cells: reading and summing
+ * 170 µs, 50 groups sent as rows +170 µs). So each layer's groups come as one row: texts joined by U+0001, which no dimension may hold, and
+ * sums as an array; and a shop of one currency, the usual one, is first asked without the currency among the grouping keys.
+ */
+import { civilFromDays } from '#core/calendar.ts'
+import { formatDay } from '#core/calendar.ts'
+import type { Period, Seasons } from '#core/period.ts'
+import { monthKey, seasonKey, seasonsFollowMonths, yearKey, yearText } from '#core/period.ts'
+import { InvalidRequestError } from '#core/errors.ts'
+import type { Answer, RevenueKey, RevenueRow } from '#core/receipt.ts'
+import { measures } from '#core/views/measures.ts'
+import { revenue } from '#core/views/revenue.ts'
+import type { AnswerTerms, Filters, PeriodRequest, Sums } from './answers.ts'
+import { Values, addLayer, addPeriod, askStatement, compareBytes, daysMax, emptySums, figuresOf, isEmpty, isOneDay, refuseTooManyRows, resolvePeriod, rowsMax, sharesOf, withSeasons } from './answers.ts'
+import type { Queryable } from './database.ts'
+import type { TaggedRow } from './receipt.ts'
+import { partsSql, taggedSelect, tags } from './receipt.ts'
+
+export type RevenueRequest = { readonly by: readonly RevenueKey[]; readonly period: PeriodRequest } & Filters
+
+/** Separates the texts of a layer's groups: decoding refuses control characters in every dimension. */
+const separator = '\u0001'
+
+/** The one period key that the database groups by; the keys asked for are read from it. */
+type PeriodKind = 'none' | 'day' | 'month' | 'season' | 'year'
+
+type Plan = {
+  readonly period: Period
+  readonly kind: PeriodKind
+  readonly seasons: Seasons | null
+  readonly city: boolean
+  readonly category: boolean
+  /** Where all cells are of this currency it is no grouping key; null groups by it. */
+  readonly currency: string | null
+}
+
+/** The currency of the store's figures as last seen whole, per connection or pool: only a guess, checked by every statement. */
+const guesses = new WeakMap<Queryable, string | null>()
+
+/**
+ * Rows in the order of the keys asked for, then currency; text bytewise. A key that nothing is left of is no row. Throws InvalidRequestError
+ * beyond the limits, CorruptError where the batch view is not whole.
+ */
+export async function answerRevenue(queryable: Queryable, request: RevenueRequest, terms: AnswerTerms): Promise<Answer<RevenueRow>> {
+  const seasonal = request.by.includes('season') || 'season' in request.period
+  return withSeasons(queryable, seasonal, async (seasons) => {
+    const period = resolvePeriod(request.period, seasons)
+    checkRange(request, period)
+    const plan = {
+      period,
+      kind: periodKind(request.by, period, seasons),
+      seasons,
+      city: request.by.includes('city'),
+      category: request.by.includes('category'),
+    }
+    const guess = request.currency ?? guesses.get(queryable) ?? null
+    const asked = (await ask(queryable, request, { ...plan, currency: guess }, terms)) ?? (await ask(queryable, request, { ...plan, currency: null }, terms))!
+    if (request.currency === undefined) guesses.set(queryable, onlyCurrency(asked.groups))
+    const groups = [...asked.groups].filter((group) => !isEmpty(group.sums))
+    if (groups.length > rowsMax) refuseTooManyRows()
+    const rows = groups.map((group) => ({ ...group.keys, ...figuresOf(group.sums, group.currency) }))
+    rows.sort(byKeys(request.by))
+    const receipt = asked.parts.receipt(sharesOf(groups.map((group) => [group.currency, group.sums])))
+    return { seasonVersion: asked.parts.state.seasonVersion, answer: { rows, receipt, version: asked.parts.version } }
+  })
+}
+
+type Group = { readonly keys: { readonly [key in RevenueKey]?: string }; readonly currency: string; readonly sums: Sums }
+
+/** Null where the guess at the currency was wrong. */
+async function ask(queryable: Queryable, request: RevenueRequest, plan: Plan, terms: AnswerTerms) {
+  const values = new Values()
+  const sql = figuresSql(request, plan, values)
+  const { rows, parts } = await askStatement(queryable, sql, values.list, terms)
+  const groups = new Map<string, Group>()
+  for (const row of rows) {
+    if (row[0] < tags.batch) continue
+    if (row[5] === 'true') return null
+    readLayer(row, request.by, plan, groups)
+  }
+  return { parts, groups: groups.values() }
+}
+
+function figuresSql(request: RevenueRequest, plan: Plan, values: Values): string[] {
+  const { from, to, monthFrom, monthTo } = addPeriod(values, plan.period)
+  const oneDay = isOneDay(plan.period)
+  const currency = plan.currency === null ? null : values.add(plan.currency, 'text')
+  const filters = [
+    ...(request.city === undefined ? [] : [`c.city = ${values.add(request.city, 'text')}`]),
+    ...(request.category === undefined ? [] : [`c.category = ${values.add(request.category, 'text')}`]),
+    ...(request.currency === undefined ? [] : [`c.currency = ${currency}`]),
+  ]
+  const seasonStarts =
+    plan.kind === 'season' ? values.add(plan.seasons!.starts.map((start) => start.firstMonth * 100 + start.firstDay), 'int[]') : ''
+  const wholeMonths = plan.kind === 'month' || plan.kind === 'year' || (plan.kind === 'season' && seasonsFollowMonths(plan.seasons!))
+  const days = oneDay ? `c.local_day = ${from}` : `c.local_day >= ${from} AND c.local_day < ${to}`
+  const pointed = (column: string): string => `(SELECT ${column} FROM publish_pointer)`
+  const layer = (tag: number, source: string, conditions: readonly string[], date: string): string => {
+    const keys = [
+      ...(plan.kind === 'none' ? [] : [`${periodSql(plan.kind, date, seasonStarts)} AS period`]),
+      ...(plan.city ? ['c.city AS city'] : []),
+      ...(plan.category ? ['c.category AS category'] : []),
+      ...(currency === null ? ['c.currency AS currency'] : []),
+    ]
+    const foreign = currency === null || request.currency !== undefined ? 'false' : `bool_or(c.currency <> ${currency})`
+    const sums = `ARRAY[${measures.map((name) => `sum(c.${name})`).join(', ')}]`
+    return taggedSelect(
+      tag,
+      [
+        plan.kind === 'none' ? 'NULL' : `string_agg(g.period::text, ',')`,
+        plan.city ? `string_agg(g.city, E'\\x01')` : 'NULL',
+        plan.category ? `string_agg(g.category, E'\\x01')` : 'NULL',
+        currency === null ? `string_agg(g.currency, E'\\x01')` : 'NULL',
+        'bool_or(g.strange)::text',
+        'array_agg(g.sums)::text',
+      ],
+      `FROM (
+        SELECT ${[...keys, `${foreign} AS strange`, `${sums} AS sums`].join(', ')}
+        FROM ${source} WHERE ${[...conditions, ...filters].join(' AND ')}
+        ${keys.length > 0 ? `GROUP BY ${keys.map((_, at) => at + 1).join(', ')}` : 'HAVING count(*) > 0'} LIMIT ${rowsMax + 1}
+      ) g HAVING count(*) > 0`,
+    )
+  }
+  const parts = `p.batch = ${pointed('batch')} AND p.view = 'revenue' AND p.month`
+  return [
+    partsSql(revenue, monthFrom, monthTo),
+    oneDay
+      ? layer(tags.batch, 'batch_revenue c', [`c.version = (SELECT p.version FROM batch_parts p WHERE ${parts} = ${monthFrom})`, days], 'c.local_day')
+      : layer(
+          tags.batch,
+          'batch_parts p JOIN batch_revenue c ON c.version = p.version',
+          [`${parts} >= ${monthFrom} AND p.month < ${monthTo}`, days],
+          wholeMonths ? 'p.month' : 'c.local_day',
+        ),
+    layer(tags.live, 'live_revenue c', [days, `c.epoch > ${pointed('epoch')}`], 'c.local_day'),
+    layer(tags.correction, 'correction_revenue c', [days, `c.epoch > ${pointed('epoch')}`], 'c.local_day'),
+  ]
+}
+
+/** A whole number for the period that holds the date: days, months or years, or thousandfold the year plus how many seasons of it have begun. */
+function periodSql(kind: PeriodKind, date: string, seasonStarts: string): string {
+  if (kind === 'day') return `(${date} - DATE '1970-01-01')`
+  const year = `date_part('year', ${date})::int`
+  if (kind === 'year') return year
+  const month = `date_part('month', ${date})::int`
+  if (kind === 'month') return `(${year} * 12 + ${month} - 1)`
+  return `(${year} * 1000 + width_bucket(${month} * 100 + date_part('day', ${date})::int, ${seasonStarts}))`
+}
+
+function periodKind(by: readonly RevenueKey[], period: Period, seasons: Seasons | null): PeriodKind {
+  const kinds = (['day', 'month', 'season', 'year'] as const).filter((kind) => by.includes(kind))
+  if (kinds.length === 0 || isOneDay(period)) return 'none'
+  if (kinds.includes('day')) return 'day'
+  if (kinds.length === 1) return kinds[0]!
+  return !kinds.includes('season') || seasonsFollowMonths(seasons!) ? 'month' : 'day'
+}
+
+type PeriodKeys = Group['keys']
+
+function periodKeys(by: readonly RevenueKey[], { kind, period, seasons }: Plan): (value: number) => PeriodKeys {
+  const ofDay = (day: number): PeriodKeys => ({
+    ...(by.includes('day') && { day: formatDay(day) }),
+    ...(by.includes('month') && { month: monthKey(day) }),
+    ...(by.includes('season') && { season: seasonKey(day, seasons!) }),
+    ...(by.includes('year') && { year: yearKey(day) }),
+  })
+  if (kind === 'none') return () => (isOneDay(period) ? ofDay(period.fromDay) : {})
+  if (kind === 'day') return ofDay
+  if (kind === 'year') return (year) => ({ year: yearText(year) })
+  if (kind === 'month') return (month) => ofDay(firstDayOfMonth(month))
+  return (value) => {
+    const begun = value % 1000
+    const year = Math.floor(value / 1000)
+    return { season: begun === 0 ? `${yearText(year - 1)}-${seasons!.starts.at(-1)!.name}` : `${yearText(year)}-${seasons!.starts[begun - 1]!.name}` }
+  }
+}
+
+function firstDayOfMonth(month: number): number {
+  return Date.UTC(2000, 0, 1) / 86_400_000 + daysSince2000(Math.floor(month / 12), (month % 12) + 1)
+}
+
+function daysSince2000(year: number, month: number): number {
+  return dayOf(year, month) - dayOf(2000, 1)
+}
+
+function readLayer(row: TaggedRow, by: readonly RevenueKey[], plan: Plan, groups: Map<string, Group>): void {
+  const [tag, periods, cities, categories, currencies, , sums] = row as [number, ...(string | null)[]]
+  const split = (texts: string | null | undefined): string[] | null => texts?.split(separator) ?? null
+  const keysOf = periodKeys(by, plan)
+  const period = periods?.split(',') ?? null
+  const city = split(cities)
+  const category = split(categories)
+  const currency = split(currencies)
+  const figures = sums!.slice(2, -2).split('},{')
+  if (figures.length > rowsMax) refuseTooManyRows()
+  for (let at = 0; at < figures.length; at++) {
+    const keys = {
+      ...keysOf(Number(period?.[at])),
+      ...(city !== null && { city: city[at]! }),
+      ...(category !== null && { category: category[at]! }),
+    }
+    const money = currency?.[at] ?? plan.currency!
+    const id = `${keys.day ?? ''}${keys.month ?? ''}${keys.season ?? ''}${keys.year ?? ''}${separator}${keys.city ?? ''}${separator}${keys.category ?? ''}${separator}${money}`
+    let group = groups.get(id)
+    if (group === undefined) groups.set(id, (group = { keys, currency: money, sums: emptySums() }))
+    addLayer(group.sums, tag, figures[at]!.split(',').map(BigInt))
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Merged answers (DESIGN.md sections 1, 2 and 7). Every answer is one SQL statement, so one snapshot: the published batch's rows through
+ * the map of parts, live and correction rows of the epochs above the pointer's, and the receipt. Nobody sees half a swap.
+ */
+import { createHash } from 'node:crypto'
+import { currencyExponent, formatMinor } from '#core/money.ts'
+import { InvalidRequestError, StaleHorizonError } from '#core/errors.ts'
+import { formatDay, monthStart } from '#core/calendar.ts'
+import type { ClosedPeriod, Period, Seasons } from '#core/period.ts'
+import { parseSeasonPeriod } from '#core/period.ts'
+import type { Figures, LayerShare } from '#core/receipt.ts'
+import { measures } from '#core/views/measures.ts'
+import type { Queryable } from './database.ts'
+import { translateError } from './database.ts'
+import type { AnswerTerms, ReceiptParts, TaggedRow } from './receipt.ts'
+import { readReceipt, stateSql, tags } from './receipt.ts'
+import { readSeasons } from './seasons.ts'
+
+export type { AnswerTerms } from './receipt.ts'
+
+/** Rows of one answer; a request for more is refused with advice. */
+export const rowsMax = 50_000
+export const productsMax = 100
+/** An answer by day covers at most so many days. */
+export const daysMax = 20 * 366
+/** Shapes of statements that are kept prepared; each connection holds its plans. Rarer shapes are planned when asked. */
+const preparedShapesMax = 64
+/** The table of seasons may change between its reading and the answer's statement; then both are read again. */
+const seasonTriesMax = 3
+
+export type Filters = { readonly city?: string; readonly category?: string; readonly currency?: string }
+export type PeriodRequest = Period | { readonly season: string }
+
+/** The values of a statement, in the order in which its text names them. */
+export class Values {
+  readonly list: unknown[] = []
+
+  add(value: unknown, type: string): string {
+    this.list.push(value)
+    return `$${this.list.length}::${type}`
+  }
+}
+
+const preparedNames = new Map<string, string>()
+
+function preparedName(text: string): string | undefined {
+  let name = preparedNames.get(text)
+  if (name === undefined && preparedNames.size < preparedShapesMax) {
+    name = `tidemark_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`
+    preparedNames.set(text, name)
+  }
+  return name
+}
+
+/** Runs one answer's statement: the receipt's rows and the figures' rows, in one snapshot. */
+export async function askStatement(queryable: Queryable, figuresSql: readonly string[], values: readonly unknown[], terms: AnswerTerms): Promise<Asked> {
+  const text = [stateSql, ...figuresSql].join('\nUNION ALL ')
+  const name = preparedName(text)
+  try {
+    const { rows } = await queryable.query<TaggedRow>({ ...(name !== undefined && { name }), text, values: [...values], rowMode: 'array' })
+    return { rows, parts: readReceipt(rows, terms) }
+  } catch (thrown) {
+    throw translateError(thrown)
+  }
+}
+export type Asked = { readonly rows: readonly TaggedRow[]; readonly parts: ReceiptParts }
+
+/** The version that an answer given now would have: a 304 may be said where it equals the client's. */
+export async function readAnswerVersion(queryable: Queryable, terms: AnswerTerms): Promise<{ readonly version: string; readonly asOf: string | null }> {
+  const { parts } = await askStatement(queryable, [], [], terms)
+  return { version: parts.version, asOf: parts.receipt({ fromBatch: noShare, fromSpeed: noShare }).asOf }
+}
+
+const noShare: LayerShare = { events: 0, netMinorByCurrency: {} }
+
+/** Reads the seasons where the answer needs them, and asks again where they changed before its snapshot. */
+export async function withSeasons<T>(queryable: Queryable, needed: boolean, ask: (seasons: Seasons | null) => Promise<{ readonly seasonVersion: number; readonly answer: T }>): Promise<T> {
+  if (!needed) return (await ask(null)).answer
+  for (let tries = 1; tries <= seasonTriesMax; tries++) {
+    const seasons = await readSeasons(queryable)
+    const { seasonVersion, answer } = await ask(seasons)
+    if (seasonVersion === seasons.version) return answer
+  }
+  throw new StaleHorizonError('The table of seasons changes faster than an answer can be read. Ask again.')
+}
+
+export function resolvePeriod(period: PeriodRequest, seasons: Seasons | null): Period {
+  return 'season' in period ? parseSeasonPeriod(period.season, seasons!) : period
+}
+
+/** The SQL dates of a half-open range of days, and of the months that it touches. */
+export function addPeriod(values: Values, { fromDay, toDay }: Period): { from: string; to: string; monthFrom: string; monthTo: string } {
+  const date = (day: number | null, open: string): string => values.add(day === null ? open : formatDay(day), 'date')
+  return {
+    from: date(fromDay, '-infinity'),
+    to: date(toDay, 'infinity'),
+    monthFrom: date(fromDay === null ? null : monthStart(fromDay), '-infinity'),
+    monthTo: date(toDay === null ? null : monthStart(toDay - 1) + 31, 'infinity'),
+  }
+}
+
+export function isOneDay(period: Period): period is ClosedPeriod {
+  return period.fromDay !== null && period.toDay === period.fromDay + 1
+}
+
+/** One key's sums, and how much of them the batch layer gave. */
+export type Sums = {
+  /** In the order of `measures`. */
+  readonly totals: bigint[]
+  batchEvents: bigint
+  batchNet: bigint
+}
+
+export function emptySums(): Sums {
+  return { totals: measures.map(() => 0n), batchEvents: 0n, batchNet: 0n }
+}
+
+/** Adds one layer's sums of a key; corrections count to the speed layer, whose figures they correct. */
+export function addLayer(sums: Sums, tag: number, added: readonly bigint[]): void {
+  for (let at = 0; at < sums.totals.length; at++) sums.totals[at]! += added[at]!
+  if (tag !== tags.batch) return
+  sums.batchEvents += added[0]! + added[2]!
+  sums.batchNet += added[5]! - added[6]!
+}
+
+export function figuresOf({ totals }: Sums, currency: string): Figures {
+  const [transactions, orders, refundEvents, unitsSold, unitsRefunded, gross, refunds] = totals as [bigint, bigint, bigint, bigint, bigint, bigint, bigint]
+  const exponent = currencyExponent(currency)!
+  const net = gross - refunds
+  return {
+    currency,
+    transactions: Number(transactions),
+    orders: Number(orders),
+    refundEvents: Number(refundEvents),
+    unitsSold: Number(unitsSold),
+    unitsRefunded: Number(unitsRefunded),
+    grossMinor: gross.toString(),
+    refundsMinor: refunds.toString(),
+    netMinor: net.toString(),
+    gross: formatMinor(gross, exponent),
+    refunds: formatMinor(refunds, exponent),
+    net: formatMinor(net, exponent),
+  }
+}
+
+/** Whether a key has nothing left: corrections can take a cell's only event away. */
+export function isEmpty(sums: Sums): boolean {
+  return sums.totals.every((total) => total === 0n)
+}
+
+/** How much of the rows given came from each layer. */
+export function sharesOf(rows: Iterable<readonly [currency: string, sums: Sums]>): { fromBatch: LayerShare; fromSpeed: LayerShare } {
+  let batchEvents = 0n
+  let speedEvents = 0n
+  const batchNet = new Map<string, bigint>()
+  const speedNet = new Map<string, bigint>()
+  for (const [currency, sums] of rows) {
+    batchEvents += sums.batchEvents
+    speedEvents += sums.totals[0]! + sums.totals[2]! - sums.batchEvents
+    batchNet.set(currency, (batchNet.get(currency) ?? 0n) + sums.batchNet)
+    speedNet.set(currency, (speedNet.get(currency) ?? 0n) + sums.totals[5]! - sums.totals[6]! - sums.batchNet)
+  }
+  return { fromBatch: shareOf(batchEvents, batchNet), fromSpeed: shareOf(speedEvents, speedNet) }
+}
+
+function shareOf(events: bigint, net: ReadonlyMap<string, bigint>): LayerShare {
+  const currencies = [...net.keys()].sort()
+  return { events: Number(events), netMinorByCurrency: Object.fromEntries(currencies.map((currency) => [currency, net.get(currency)!.toString()])) }
+}
+
+export function refuseTooManyRows(): never {
+  throw new InvalidRequestError(`The answer would have more than ${rowsMax} rows. Ask for a shorter range, fewer keys in by, or one city or category.`, { rowsMax })
+}
+
+/** Bytewise, as the database orders text under collation "C": UTF-16 order differs above the basic plane. */
+export function compareBytes(a: string, b: string): number {
+  if (a === b) return 0
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+}

@@ -1,0 +1,168 @@
+/**
+ * The receipt of an answer. Its rows come from the same statement as the figures: state, positions, stopped partitions, and a count of the batch
+ * view's parts, which must all be there. Every row of an answer's statement has the same columns: a tag and nine texts.
+ */
+import { createHash } from 'node:crypto'
+import { CorruptError } from '#core/errors.ts'
+import type { LayerShare, MissingRange, OffsetsByTopic, Receipt } from '#core/receipt.ts'
+import type { View } from '#core/views/view.ts'
+
+export const tags = { state: 0, position: 1, stopped: 2, parts: 3, batch: 4, live: 5, correction: 6, total: 7 } as const
+
+/** One row of an answer's statement, as the driver gives it in array mode. */
+export type TaggedRow = readonly [tag: number, ...texts: (string | null)[]]
+
+/** What a receipt says that no table holds. */
+export type AnswerTerms = { readonly ledgerIdsMax: number }
+
+export type StateRow = { readonly incarnation: string; readonly seasonVersion: number; readonly batch: number }
+
+const textColumns = 9
+/** A batch that may be read: it was published once, and its parts were not pruned since. */
+const readableStatus = 'published'
+const deduplicationScope = 'per worker, per partition'
+
+/** Pads a row's texts to the columns that all rows have. */
+export function taggedSelect(tag: number, texts: readonly string[], from: string): string {
+  const columns = [...texts, ...Array<string>(textColumns - texts.length).fill('NULL::text')]
+  return `SELECT ${tag}, ${columns.join(', ')} ${from}`
+}
+
+/** Checks that the whole map of parts is there: a second view, fed by the same events, must have the same months. */
+const siblingOf: Readonly<Record<View['name'], View['name']>> = {
+  revenue: 'product_sales',
+  product_sales: 'revenue',
+  product_city_sales: 'revenue',
+  pace: 'revenue',
+}
+
+export const stateSql = [
+  taggedSelect(
+    tags.state,
+    [
+      's.incarnation::text',
+      's.season_version::text',
+      'x.batch::text',
+      'x.moves::text',
+      'b.status',
+      `to_char(b.published_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
+      `b.cross_check->>'result'`,
+      `b.cross_check->>'corrections'`,
+      `b.cross_check->>'checkedAt'`,
+    ],
+    'FROM lake_state s, publish_pointer x JOIN batches b ON b.batch = x.batch',
+  ),
+  taggedSelect(
+    tags.position,
+    [
+      'o.topic',
+      'o.partition::text',
+      'o.next_offset::text',
+      'h.next_offset::text',
+      'o.last_log_time_ms::text',
+      'o.late::text',
+      'o.refused::text',
+      'o.copies::text',
+      'o.conflicts::text',
+    ],
+    `FROM committed_offsets o LEFT JOIN cut_offsets h
+      ON h.epoch = (SELECT epoch FROM publish_pointer) AND h.topic = o.topic AND h.partition = o.partition`,
+  ),
+  taggedSelect(tags.stopped, ['topic', 'partition::text', 'from_offset::text', 'to_offset::text', 'reason'], 'FROM stopped_partitions'),
+].join('\nUNION ALL ')
+
+/**
+ * Counts the view's parts of the months asked for: how many, how many whose rows are gone, how many months the sibling view has. `monthFrom` and
+ * `monthTo` are SQL dates, half-open.
+ */
+export function partsSql(view: View, monthFrom: string, monthTo: string): string {
+  const months = (alias: string): string => `${alias}.month >= ${monthFrom} AND ${alias}.month < ${monthTo}`
+  return taggedSelect(
+    tags.parts,
+    [
+      'count(*)::text',
+      `count(*) FILTER (WHERE p.rows > 0 AND NOT EXISTS (SELECT FROM batch_${view.name} c WHERE c.version = p.version))::text`,
+      `(SELECT count(*)::text FROM batch_parts s
+        WHERE s.batch = (SELECT batch FROM publish_pointer) AND s.view = '${siblingOf[view.name]}' AND ${months('s')})`,
+    ],
+    `FROM batch_parts p WHERE p.batch = (SELECT batch FROM publish_pointer) AND p.view = '${view.name}' AND ${months('p')}`,
+  )
+}
+
+export type ReceiptParts = {
+  readonly state: StateRow
+  readonly version: string
+  receipt(shares: { readonly fromBatch: LayerShare; readonly fromSpeed: LayerShare }): Receipt
+}
+
+/** Reads the tagged rows of a statement. Throws CorruptError where the batch view that the pointer names is not whole. */
+export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): ReceiptParts {
+  const digest = createHash('sha256')
+  const horizon: Record<string, Record<string, number>> = {}
+  const position: Record<string, Record<string, number>> = {}
+  const missing: MissingRange[] = []
+  let state: TaggedRow | null = null
+  let asOfMs = -1
+  let late = 0
+  let refused = 0
+  let copies = 0
+  let conflicts = 0
+  for (const row of rows) {
+    if (row[0] > tags.stopped) {
+      if (row[0] === tags.parts) checkParts(row)
+      continue
+    }
+    if (row[0] === tags.state) state = row
+    else if (row[0] === tags.position) {
+      const topic = row[1]!
+      const partition = row[2]!
+      ;(position[topic] ??= {})[partition] = Number(row[3])
+      if (row[4] !== null) (horizon[topic] ??= {})[partition] = Number(row[4])
+      asOfMs = Math.max(asOfMs, row[5] === null ? -1 : Number(row[5]))
+      late += Number(row[6])
+      refused += Number(row[7])
+      copies += Number(row[8])
+      conflicts += Number(row[9])
+    } else {
+      missing.push({ topic: row[1]!, partition: Number(row[2]), from: Number(row[3]), to: row[4] === null ? null : Number(row[4]), reason: row[5]! })
+    }
+  }
+  // The server gives the rows of a set in no promised order; the version must not depend on it.
+  for (const text of rows.filter((row) => row[0] <= tags.stopped).map((row) => JSON.stringify(row)).sort()) digest.update(text)
+  if (state === null) throw new CorruptError('The store has lost its state or its publish pointer. Restore the database from a backup.')
+  const batch = Number(state[3])
+  if (state[5] !== readableStatus) {
+    throw new CorruptError(`The publish pointer names batch ${batch}, which is ${state[5]}. Roll back to a published batch.`, { batch, status: state[5] })
+  }
+  const { 6: publishedAt, 7: result, 8: corrections, 9: checkedAt } = state
+  return {
+    state: { incarnation: state[1]!, seasonVersion: Number(state[2]), batch },
+    version: digest.update(String(terms.ledgerIdsMax)).digest('base64url').slice(0, 27),
+    receipt: (shares) => ({
+      incarnation: state[1]!,
+      batch: { id: batch, publishedAt: batch === 0 ? null : (publishedAt ?? null) },
+      horizon: horizon as OffsetsByTopic,
+      position: position as OffsetsByTopic,
+      asOf: asOfMs < 0 ? null : new Date(asOfMs).toISOString(),
+      ...shares,
+      deduplication: { windowIds: terms.ledgerIdsMax, scope: deduplicationScope },
+      lateEvents: late,
+      refusedEvents: refused,
+      copies,
+      conflicts,
+      crossCheck: { batch, result: result ?? 'none yet', corrections: Number(corrections ?? 0), checkedAt: checkedAt ?? null },
+      complete: missing.length === 0,
+      missing,
+    }),
+  }
+}
+
+/** A batch view that lost a month would answer with a smaller sum: that is an error, never a figure. */
+function checkParts(row: TaggedRow): void {
+  const [, parts, emptied, siblings] = row
+  if (Number(emptied) === 0 && Number(parts) >= Number(siblings)) return
+  throw new CorruptError(
+    'The batch view lacks rows that its own register says it has, so no total can be given. Publish a full batch ("tidemark batch run --full") or roll back.',
+    { parts: Number(parts), partsWithoutRows: Number(emptied), partsExpected: Math.max(Number(parts), Number(siblings)) },
+  )
+}
