@@ -27,6 +27,7 @@ const START_DEADLINE_MS = 120_000
 const STOP_DEADLINE_MS = 60_000
 const STOP_AT_ONCE_DEADLINE_MS = 10_000
 const PORT_ATTEMPTS_MAX = 5
+const LAST_PORT_PATIENCE_MS = 1_000
 /** Processes of a killed server notice its death within moments, but finish what the system is doing for them first. */
 const IN_THE_WAY_DEADLINE_MS = 30_000
 const POLL_MS = 10
@@ -160,16 +161,27 @@ function takeOwnership(cluster: string): void {
   chmodSync(cluster, 0o700)
 }
 
-/** The wanted port if it is free, else any that is. */
+/** The wanted port if it is free or becomes so soon, as a killed server's does; else any. Pools that are open go on where they were. */
 async function choosePort(wanted: number): Promise<number> {
-  const server = createServer()
-  server.listen({ host: '127.0.0.1', port: wanted })
+  const deadline = Date.now() + LAST_PORT_PATIENCE_MS
+  while (wanted !== 0) {
+    const port = await probePort(wanted).catch(() => undefined)
+    if (port !== undefined) return port
+    if (Date.now() > deadline) break
+    await pause(5 * POLL_MS)
+  }
   try {
-    await once(server, 'listening')
+    return await probePort(0)
   } catch (error) {
-    if (wanted !== 0) return choosePort(0)
     throw new UnavailableError(`No port of 127.0.0.1 can be had for the database: ${messageOf(error)}.`, {}, error)
   }
+}
+
+/** Opens the port (0: any that is free) for a moment; returns its number. Rejects when it is taken. */
+async function probePort(wanted: number): Promise<number> {
+  const server = createServer()
+  server.listen({ host: '127.0.0.1', port: wanted })
+  await once(server, 'listening')
   const address = server.address()
   server.close()
   await once(server, 'close')
