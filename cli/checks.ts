@@ -1,6 +1,7 @@
 // What `npm test` runs: types, lint, tests. Each has a heading and its time; all run, also when one fails, and the last line of all is
 // the sum. A folder or file as argument runs the tests below it alone.
 import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -71,14 +72,18 @@ function readReport(file: string): TestReport | undefined {
   }
 }
 
+let running: ChildProcess | undefined
+
 async function runTimed(title: string, program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   console.log(`\n── ${title}`)
   const startedAt = performance.now()
   const code = await new Promise<number>((resolve, reject) => {
     const child = spawn(process.execPath, [program, ...args], { cwd: ROOT, env: environment, stdio: ['ignore', 'inherit', 'inherit'] })
+    running = child
     child.once('error', reject)
     child.once('exit', (exitCode) => resolve(exitCode ?? 1))
   })
+  running = undefined
   console.log(`── ${title}: ${code === 0 ? 'ok' : 'FAILED'}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
   return code
 }
@@ -93,8 +98,12 @@ function programOf(packageName: string, program: string): string {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  // Ctrl-C ends the check that runs; its children have had the signal from the terminal as well.
-  process.once('SIGINT', () => process.exit(130))
+  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+    process.once(signal, () => {
+      running?.kill('SIGTERM')
+      process.exit(code)
+    })
+  }
   const { passed, failed, skipped } = await runChecks(planOf(process.argv.slice(2)))
   process.exitCode = failed === 0 ? 0 : 1
   console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`)
