@@ -49,18 +49,16 @@ async function runCheck(title: string, program: string, args: readonly string[],
 
 async function runTests(filters: readonly string[], rest: readonly string[], environment: NodeJS.ProcessEnv): Promise<Tally> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-checks-'))
+  // Not in a finally: a signal ends this process in the middle.
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const reportFile = join(folder, 'report.json')
-  try {
-    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`]
-    const code = await runTimed('Tests (vitest)', programOf('vitest', 'vitest'), ['run', ...reporters, ...rest, ...filters], environment)
-    const report = readReport(reportFile)
-    const skipped = report === undefined ? [] : listSkipped(report, (file) => relative(ROOT, file))
-    if (skipped.length > 0) console.log(['', 'Skipped:', ...skipped.slice(0, SKIPPED_SHOWN_MAX).map((line) => `  ${line}`)].join('\n'))
-    if (skipped.length > SKIPPED_SHOWN_MAX) console.log(`  and ${skipped.length - SKIPPED_SHOWN_MAX} more`)
-    return tallyOfReport(report, code)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`]
+  const code = await runTimed('Tests (vitest)', programOf('vitest', 'vitest'), ['run', ...reporters, ...rest, ...filters], environment)
+  const report = readReport(reportFile)
+  const skipped = report === undefined ? [] : listSkipped(report, (file) => relative(ROOT, file))
+  if (skipped.length > 0) console.log(['', 'Skipped:', ...skipped.slice(0, SKIPPED_SHOWN_MAX).map((line) => `  ${line}`)].join('\n'))
+  if (skipped.length > SKIPPED_SHOWN_MAX) console.log(`  and ${skipped.length - SKIPPED_SHOWN_MAX} more`)
+  return tallyOfReport(report, code)
 }
 
 /** Undefined when vitest ended before it could write one. */
