@@ -7,6 +7,7 @@ import type { Decoder } from '#core/decode.ts'
 import { openDecoder } from '#core/decode.ts'
 import { ConfigError } from '#core/errors.ts'
 import type { EventLog, Lake, QueryEngine } from '#core/ports.ts'
+import type { EmbeddedPostgres } from '#engines/embedded-postgres.ts'
 import { openEmbeddedPostgres } from '#engines/embedded-postgres.ts'
 import { openLake, openLog, openQueryEngine } from '#engines/open.ts'
 import type { Database } from '#store/database.ts'
@@ -24,16 +25,18 @@ export class Environment {
   readonly databaseUrl: string
   readonly database: Database
   readonly decoder: Decoder
+  readonly #postgres: EmbeddedPostgres | null
   readonly #stack: AsyncDisposableStack
   #log: Promise<EventLog> | null = null
   #lake: Promise<Lake> | null = null
   #engine: Promise<QueryEngine> | null = null
 
-  constructor(settings: Settings, databaseUrl: string, database: Database, decoder: Decoder, stack: AsyncDisposableStack) {
+  constructor(settings: Settings, databaseUrl: string, database: Database, decoder: Decoder, postgres: EmbeddedPostgres | null, stack: AsyncDisposableStack) {
     this.settings = settings
     this.databaseUrl = databaseUrl
     this.database = database
     this.decoder = decoder
+    this.#postgres = postgres
     this.#stack = stack
   }
 
@@ -58,9 +61,9 @@ export class Environment {
     return this.#engine
   }
 
-  /** Says that the last disposal must also do this. */
-  defer(close: () => Promise<void>): void {
-    this.#stack.defer(close)
+  /** Starts a PostgreSQL of our own again if it died; another's is not ours to start. */
+  async ensureDatabase(): Promise<void> {
+    await this.#postgres?.ensureRunning()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -74,9 +77,10 @@ export type EnvironmentOptions = { readonly applicationName: string; readonly sa
 export async function openEnvironment(settings: Settings, options: EnvironmentOptions): Promise<Environment> {
   await using opening = new AsyncDisposableStack()
   let { databaseUrl } = settings
+  let postgres: EmbeddedPostgres | null = null
   if (databaseUrl === '') {
     makeDataDirectory(settings.dataDirectory)
-    const postgres = opening.use(await openEmbeddedPostgres({ dataDirectory: settings.dataDirectory, log: options.say }))
+    postgres = opening.use(await openEmbeddedPostgres({ dataDirectory: settings.dataDirectory, log: options.say }))
     databaseUrl = postgres.url
   }
   const database = opening.use(
@@ -85,7 +89,7 @@ export async function openEnvironment(settings: Settings, options: EnvironmentOp
   await migrateStore(database)
   const decoder = openDecoder({ zone: settings.zone, currency: settings.currency })
   await agreeOnLogic(database, decoder.logicVersion)
-  return new Environment(settings, databaseUrl, database, decoder, opening.move())
+  return new Environment(settings, databaseUrl, database, decoder, postgres, opening.move())
 }
 
 function makeDataDirectory(directory: string): void {

@@ -15,7 +15,7 @@ import { clearStopped, recordStopped, reportWorker } from '#store/workers.ts'
 import { Accumulator } from './accumulator.ts'
 import { checkFingerprints } from './fingerprint.ts'
 
-export type SpeedLogger = { info(fields: object, text: string): void; warn(fields: object, text: string): void }
+export type SpeedLogger = { debug(fields: object, text: string): void; info(fields: object, text: string): void; warn(fields: object, text: string): void }
 
 export type SpeedOptions = {
   readonly database: Database
@@ -224,7 +224,7 @@ class Flusher {
     this.#running = commitFlush(this.#options.database, flush, this.#options.faults)
       .then(
         (epoch) => {
-          this.#options.logger.info({ epoch, records, durationMs: Math.round(performance.now() - startedAt) }, 'flushed')
+          this.#options.logger.debug({ epoch, records, durationMs: Math.round(performance.now() - startedAt) }, 'flushed')
           this.#onDone(records)
         },
         (thrown: unknown) => {

@@ -1,0 +1,88 @@
+/** The batch layer on an environment: its options, one run with what follows it, and the nightly asking. */
+import { parquetCodec } from '#engines/parquet.ts'
+import { repairArchive } from '#batch/archive.ts'
+import type { OrphanOptions } from '#batch/orphans.ts'
+import { sweepOrphans } from '#batch/orphans.ts'
+import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
+import { runBatch } from '#batch/run.ts'
+import { dueNight } from '#batch/schedule.ts'
+import { openCalendar } from '#core/calendar.ts'
+import type { Pruned } from '#store/prune.ts'
+import { pruneStore } from '#store/prune.ts'
+import { findJobRun, recordJobRun } from '#store/job-runs.ts'
+import { archiveEnds } from '#store/register.ts'
+import type { Environment } from './environment.ts'
+import { topics, transactionsTopic } from './environment.ts'
+
+const dayMs = 86_400_000
+export const nightlyKind = 'nightly'
+
+export async function batchOptions(environment: Environment, signal: AbortSignal): Promise<BatchOptions> {
+  return {
+    database: environment.database,
+    log: await environment.log(),
+    lake: await environment.lake(),
+    engine: await environment.queryEngine(),
+    codec: parquetCodec,
+    decoder: environment.decoder,
+    topic: transactionsTopic,
+    fileOffsetsMax: environment.settings.fileOffsetsMax,
+    signal,
+  }
+}
+
+/** A batch, then what may go once it is published: old batches, orphans, archived records of the embedded log. */
+export async function runBatchAndTidy(
+  environment: Environment,
+  signal: AbortSignal,
+  extra: Pick<BatchOptions, 'full' | 'onStep'> = {},
+): Promise<{ outcome: BatchOutcome; pruned: Pruned; orphans: string[] }> {
+  const outcome = await runBatch({ ...(await batchOptions(environment, signal)), ...extra })
+  const { settings, database } = environment
+  const pruned = await pruneStore(database, settings.keepBatches, settings.ledgerIdsMax)
+  const lake = await environment.lake()
+  const { rows } = await database.pool.query<{ incarnation: string }>('SELECT incarnation FROM lake_state')
+  for (const batch of pruned.batches) {
+    for await (const entry of lake.list(`batches/${rows[0]!.incarnation}/${batch}/`)) await lake.remove(entry.path)
+  }
+  const { moved } = await sweepOrphans(orphanOptions(environment, lake))
+  await pruneLog(environment)
+  return { outcome, pruned, orphans: moved }
+}
+
+export function orphanOptions(environment: Environment, lake: OrphanOptions['lake']): OrphanOptions {
+  const { settings, database } = environment
+  return {
+    database,
+    lake,
+    topics,
+    nowMs: Date.now(),
+    orphanAfterMs: settings.orphanAfterMinutes * 60_000,
+    deleteAfterMs: settings.orphanKeepDays * dayMs,
+  }
+}
+
+async function pruneLog(environment: Environment): Promise<void> {
+  const log = await environment.log()
+  await log.prune(transactionsTopic, await archiveEnds(environment.database.pool, transactionsTopic), Date.now() - environment.settings.logKeepDays * dayMs)
+}
+
+/** Writes lost files of the lake again from the log, up to the last cut that a batch used. */
+export async function repairLake(environment: Environment, signal: AbortSignal): Promise<string[]> {
+  const { database } = environment
+  const { rows } = await database.pool.query<{ epoch: bigint | null }>('SELECT max(epoch) AS epoch FROM cuts')
+  const epoch = Number(rows[0]!.epoch ?? 0n)
+  return repairArchive(await batchOptions(environment, signal), epoch)
+}
+
+/** Runs the batch of the night that is due, unless the run ledger has it. */
+export async function askForNight(environment: Environment, signal: AbortSignal, say: (fields: object, text: string) => void): Promise<void> {
+  const { settings, database } = environment
+  const night = dueNight(openCalendar(settings.zone), settings.nightlyAt, Date.now())
+  if ((await findJobRun(database.pool, nightlyKind, night)) !== null) return
+  const startedAt = new Date()
+  const { outcome, pruned, orphans } = await runBatchAndTidy(environment, signal, { onStep: (step, detail) => say({ step }, detail) })
+  await recordJobRun(database.pool, { kind: nightlyKind, period: night, outcome: outcome.crossCheck.summary.result, batch: outcome.batch.batch, startedAt })
+  say({ night, batch: outcome.batch.batch, pruned: pruned.batches, orphans: orphans.length }, 'nightly batch done')
+}
+

@@ -1,0 +1,65 @@
+/** What every command shares: options, opening the environment, exit codes, errors as people read them. */
+import type { Command } from 'commander'
+import { TidemarkError } from '#core/errors.ts'
+import type { Environment } from './environment.ts'
+import { openEnvironment } from './environment.ts'
+import type { ProcessControl } from './process-control.ts'
+import { controlProcess } from './process-control.ts'
+import type { Settings } from './settings.ts'
+import { readSettings } from './settings.ts'
+
+/** 0 done · 1 failed · 2 asked wrongly or configured wrongly · 3 a difference was found · 4 a dependency is away, try again · 130 interrupted */
+export const exitCodes = { failed: 1, usage: 2, difference: 3, unavailable: 4, interrupted: 130 } as const
+
+export type CommonOptions = { readonly data?: string; readonly json?: boolean; readonly quiet?: boolean }
+
+export function withCommonOptions(command: Command): Command {
+  return command
+    .option('--data <folder>', 'folder of the embedded engines (default: .tidemark here, or TIDEMARK_DATA)')
+    .option('--json', 'print results as JSON')
+    .option('--quiet', 'no progress')
+}
+
+export function settingsOf(options: CommonOptions): Settings {
+  return readSettings(process.env, options.data === undefined ? {} : { dataDirectory: options.data })
+}
+
+/** Runs a command's work on an open environment; closes it whatever happens; sets the exit code. */
+export async function onEnvironment(
+  options: CommonOptions,
+  name: string,
+  work: (environment: Environment, control: ProcessControl) => Promise<void>,
+): Promise<void> {
+  await guarded(async () => {
+    const control = controlProcess()
+    const say = options.quiet === true ? () => undefined : (line: string) => process.stderr.write(`${line}\n`)
+    await using environment = await openEnvironment(settingsOf(options), { applicationName: `tidemark ${name}`, say })
+    try {
+      await work(environment, control)
+    } catch (thrown) {
+      if (!control.signal.aborted) throw thrown
+    }
+    if (control.signal.aborted) process.exitCode = exitCodes.interrupted
+  })
+}
+
+/** Errors as one message on standard error with the code that fits. */
+export async function guarded(work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (thrown) {
+    process.exitCode = reportError(thrown)
+  }
+}
+
+export function reportError(thrown: unknown): number {
+  if (!(thrown instanceof TidemarkError)) {
+    process.stderr.write(`${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}\n`)
+    return exitCodes.failed
+  }
+  process.stderr.write(`${thrown.message}\n`)
+  if (thrown.code === 'config' || thrown.code === 'invalid-request') return exitCodes.usage
+  if (thrown.code === 'unavailable') return exitCodes.unavailable
+  if (thrown.code === 'held') return exitCodes.difference
+  return exitCodes.failed
+}

@@ -1,0 +1,160 @@
+import type { Command } from 'commander'
+import { InvalidRequestError } from '#core/errors.ts'
+import { acceptHeldBatch } from '#batch/run.ts'
+import { openSchedule } from '#batch/schedule.ts'
+import type { Batch } from '#store/batches.ts'
+import { dropHeldBatch, listBatches, readBatch, readPointer, resumePublishing, rollBack } from '#store/batches.ts'
+import { readHorizon } from '#store/epochs.ts'
+import { askForNight, repairLake, runBatchAndTidy } from '../batch-layer.ts'
+import type { CommonOptions } from '../command.ts'
+import { onEnvironment, withCommonOptions } from '../command.ts'
+import type { Environment } from '../environment.ts'
+import { openLogger } from '../logger.ts'
+import { Progress, count, print, printJson, printTable } from '../output.ts'
+
+export function addBatch(program: Command): void {
+  const batch = program
+    .command('batch')
+    .description('the batch layer: archive, recompute, cross-check, publish, roll back')
+    .addHelpText('after', '\nExamples:\n  ./tidemark batch run\n  ./tidemark batch list\n  ./tidemark batch rollback && ./tidemark batch resume')
+  addRun(batch)
+  addListing(batch)
+  addDecisions(batch)
+  addWork(batch)
+}
+
+function addRun(batch: Command): void {
+  withCommonOptions(batch.command('run'))
+    .description('cut, archive, recompute, cross-check and publish')
+    .option('--full', 'recompute every event from the archive instead of those since the last batch')
+    .addHelpText('after', '\nExample:\n  ./tidemark batch run --json')
+    .action(async (options: CommonOptions & { full?: boolean }) => {
+      await onEnvironment(options, 'batch run', async (environment, { signal }) => {
+        const progress = new Progress(options.quiet === true)
+        const { outcome, pruned, orphans } = await runBatchAndTidy(environment, signal, {
+          full: options.full === true,
+          onStep: (step, detail) => progress.show(`${step.padEnd(11)} ${detail}`),
+        })
+        const { batch: published, crossCheck } = outcome
+        progress.done(`batch ${published.batch} published after ${progress.seconds.toFixed(1)} s`)
+        if (options.json === true) printJson({ batch: published, crossCheck: crossCheck.summary, files: outcome.files.length, pruned, orphans })
+        else print(`Batch ${published.batch}: ${count(published.eventsCounted ?? 0)} of ${count(published.eventsRead ?? 0)} new events count. ${crossCheck.summary.text}`)
+      })
+    })
+  withCommonOptions(batch.command('repair'))
+    .description('write files that the lake has lost again, from the log')
+    .addHelpText('after', '\nExample:\n  ./tidemark batch repair')
+    .action(async (options: CommonOptions) => {
+      await onEnvironment(options, 'batch repair', async (environment, { signal }) => {
+        const repaired = await repairLake(environment, signal)
+        if (options.json === true) printJson({ repaired })
+        else print(repaired.length === 0 ? 'Every registered file is there.' : `Wrote ${repaired.length} files again:\n  ${repaired.join('\n  ')}`)
+      })
+    })
+}
+
+function addListing(batch: Command): void {
+  withCommonOptions(batch.command('list'))
+    .description('the batches, newest first; * marks the one that serves')
+    .addHelpText('after', '\nExample:\n  ./tidemark batch list --json')
+    .action(async (options: CommonOptions) => {
+      await onEnvironment(options, 'batch list', async ({ database }) => {
+        const [batches, pointer] = await Promise.all([listBatches(database.pool), readPointer(database.pool)])
+        if (options.json === true) return printJson({ batches, pointer })
+        printTable(
+          ['batch', 'status', 'kind', 'epoch', 'published', 'events', 'cross-check'],
+          batches.map((one) => describe(one, pointer.batch)),
+          99,
+        )
+        if (pointer.pausedReason !== null) print(`Publishing is paused: ${pointer.pausedReason}. "tidemark batch resume" lets it go on.`)
+      })
+    })
+  withCommonOptions(batch.command('show <batch>'))
+    .description('one batch: horizon, cross-check, differences')
+    .addHelpText('after', '\nExample:\n  ./tidemark batch show 3 --json')
+    .action(async (batchText: string, options: CommonOptions) => {
+      await onEnvironment(options, 'batch show', async (environment) => {
+        const one = await readBatch(environment.database.pool, numberOf(batchText))
+        const horizon = await readHorizon(environment.database.pool, one.epoch)
+        printJson({ ...one, horizon })
+      })
+    })
+}
+
+function describe(batch: Batch, serving: number): string[] {
+  const check = batch.crossCheck as { result?: string; corrections?: number } | null
+  const result = check?.result === undefined ? (batch.message ?? '') : check.corrections ? `${check.result} (${check.corrections})` : check.result
+  return [
+    `${batch.batch}${batch.batch === serving ? '*' : ''}`,
+    batch.status,
+    batch.kind,
+    String(batch.epoch),
+    batch.publishedAt?.toISOString().slice(0, 19).replace('T', ' ') ?? '',
+    batch.eventsCounted === null ? '' : count(batch.eventsCounted),
+    result,
+  ]
+}
+
+function addDecisions(batch: Command): void {
+  decision(batch, 'rollback [batch]', 'serve an earlier batch again (the one before by default); the figures stay as they are, and publishing pauses', async ({ database }, batchText) => {
+    const target = await rollBack(database, batchText === undefined ? undefined : numberOf(batchText))
+    return { batch: target.batch, text: `Batch ${target.batch} serves. Publishing is paused until "tidemark batch resume".` }
+  })
+  decision(batch, 'resume', 'let publishing go on after a roll-back', async ({ database }) => {
+    const reason = await resumePublishing(database)
+    return { wasPaused: reason, text: reason === null ? 'Publishing was not paused.' : `Publishing goes on; it was paused: ${reason}.` }
+  })
+  decision(batch, 'accept <batch>', 'publish a held batch; the unexplained difference is booked as accepted', async ({ database }, batchText) => {
+    const accepted = await acceptHeldBatch(database, numberOf(batchText ?? ''))
+    return { batch: accepted.batch, text: `Batch ${accepted.batch} serves, its difference booked as accepted.` }
+  })
+  decision(batch, 'drop <batch>', 'give a held batch up; the one before goes on serving', async ({ database }, batchText) => {
+    await dropHeldBatch(database, numberOf(batchText ?? ''))
+    return { batch: numberOf(batchText ?? ''), text: `Batch ${batchText} is dropped.` }
+  })
+}
+
+function decision(parent: Command, usage: string, text: string, decide: (environment: Environment, batchText: string | undefined) => Promise<{ text: string }>): void {
+  const [name = ''] = usage.split(' ')
+  const command = withCommonOptions(parent.command(usage)).description(text).addHelpText('after', `\nExample:\n  ./tidemark batch ${usage.replace(/[[<]batch[\]>]/, '3')}`)
+  command.action(async (...given: unknown[]) => {
+    const options = command.opts<CommonOptions>()
+    const batchText = typeof given[0] === 'string' ? given[0] : undefined
+    await onEnvironment(options, `batch ${name}`, async (environment) => {
+      const { text: said, ...result } = await decide(environment, batchText)
+      if (options.json === true) printJson(result)
+      else print(said)
+    })
+  })
+}
+
+function addWork(batch: Command): void {
+  withCommonOptions(batch.command('work'))
+    .description('run the nightly schedule until stopped')
+    .addHelpText('after', '\nExample:\n  TIDEMARK_NIGHTLY_AT=03:00 ./tidemark batch work')
+    .action(async (options: CommonOptions) => {
+      await onEnvironment(options, 'batch work', async (environment, { signal }) => {
+        const logger = openLogger('batch')
+        const { settings, databaseUrl } = environment
+        await using _schedule = await openSchedule({
+          connectionString: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl,
+          schema: `${settings.schema}_jobs`,
+          nightlyAt: settings.nightlyAt,
+          zone: settings.zone,
+          ask: () => askForNight(environment, signal, (fields, text) => logger.info(fields, text)),
+          onError: (thrown) => logger.error({ err: thrown }, 'the nightly batch will be asked for again'),
+        })
+        process.send?.({ ready: true })
+        await new Promise<void>((resolve) => {
+          if (signal.aborted) resolve()
+          else signal.addEventListener('abort', () => resolve(), { once: true })
+        })
+      })
+      if (process.exitCode === 130) process.exitCode = 0
+    })
+}
+
+function numberOf(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidRequestError(`"${text}" is no batch number. "tidemark batch list" shows them.`)
+  return Number(text)
+}

@@ -1,0 +1,31 @@
+import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { ConfigError } from '#core/errors.ts'
+import { removeEmbeddedPostgres } from '#engines/embedded-postgres.ts'
+import type { CommonOptions } from '../command.ts'
+import { guarded, settingsOf, withCommonOptions } from '../command.ts'
+import { print, printJson } from '../output.ts'
+
+/** What Tidemark itself puts into a data folder; nothing else is ever removed. */
+const ours = ['lake', 'logs', 'tmp', 'demo.json', 'up.lock']
+
+export function addReset(program: Command): void {
+  withCommonOptions(program.command('reset'))
+    .description('delete the embedded store, log and lake')
+    .option('--yes', 'really')
+    .addHelpText('after', '\nExample:\n  ./tidemark reset --yes')
+    .action(async (options: CommonOptions & { yes?: boolean }) => {
+      await guarded(async () => {
+        const { dataDirectory, databaseUrl } = settingsOf(options)
+        if (options.yes !== true) throw new ConfigError(`This would delete every event, figure and file in ${dataDirectory}. Say --yes to do it.`)
+        if (databaseUrl !== '') throw new ConfigError('DATABASE_URL names a database that is not ours to delete; drop its schemas by hand.')
+        const existed = existsSync(dataDirectory)
+        await removeEmbeddedPostgres(dataDirectory, (line) => process.stderr.write(`${line}\n`))
+        for (const name of ours) await rm(join(dataDirectory, name), { recursive: true, force: true })
+        if (options.json === true) printJson({ dataDirectory, existed })
+        else print(existed ? `${dataDirectory} is empty.` : `There was nothing in ${dataDirectory}.`)
+      })
+    })
+}

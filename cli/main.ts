@@ -1,0 +1,34 @@
+/** The command line: wires commands, and nothing else. */
+import { Command } from 'commander'
+import { addBatch } from './commands/batch.ts'
+import { addGenerate } from './commands/generate.ts'
+import { addIngest } from './commands/ingest.ts'
+import { addQuery } from './commands/query.ts'
+import { addReset } from './commands/reset.ts'
+import { addServe } from './commands/serve.ts'
+import { addSpeed } from './commands/speed.ts'
+import { addStatus } from './commands/status.ts'
+import { addUp } from './commands/up.ts'
+import { addVerify } from './commands/verify.ts'
+import { exitCodes } from './command.ts'
+import { version } from './version.ts'
+
+const program = new Command('tidemark')
+  .description('An exact data lake for shop events: live and batch figures merged to the penny, each with its receipt.')
+  .version(version)
+  .showHelpAfterError('(--help shows how)')
+  .exitOverride((error) => {
+    process.exit(error.exitCode === 0 ? 0 : exitCodes.usage)
+  })
+  .addHelpText(
+    'after',
+    `
+Examples:
+  ./tidemark up                                  a shop with history and live traffic, page and API
+  ./tidemark ingest sales.csv                    put lines into the log, and see them counted
+  ./tidemark query revenue --by city,category    what the merged views say
+  ./tidemark batch run                           archive, recompute, cross-check and publish`,
+  )
+
+for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addServe, addReset]) add(program)
+await program.parseAsync()

@@ -1,0 +1,38 @@
+/** Runs the speed layer on an environment until aborted. */
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { SpeedLogger } from '#speed/worker.ts'
+import { runSpeedWorker } from '#speed/worker.ts'
+import { maintainLedger } from '#speed/maintenance.ts'
+import type { Environment } from './environment.ts'
+import { transactionsTopic } from './environment.ts'
+
+export type FlushListener = NonNullable<Parameters<typeof runSpeedWorker>[0]['onFlush']>
+
+export async function runSpeedLayer(environment: Environment, logger: SpeedLogger, signal: AbortSignal, onFlush?: FlushListener): Promise<void> {
+  const { settings, database, decoder } = environment
+  const log = await environment.log()
+  const stopped = new AbortController()
+  const both = AbortSignal.any([signal, stopped.signal])
+  const maintenance = maintainLedger(database, logger, both)
+  try {
+    await runSpeedWorker(
+      {
+        database,
+        log,
+        decoder,
+        topic: transactionsTopic,
+        worker: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
+        ledgerIdsMax: settings.ledgerIdsMax,
+        flushIntervalMs: settings.flushIntervalMs,
+        flushRecordsMax: settings.flushRecordsMax,
+        logger,
+        ...(onFlush && { onFlush }),
+      },
+      both,
+    )
+  } finally {
+    stopped.abort()
+    await maintenance
+  }
+}

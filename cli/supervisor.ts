@@ -1,0 +1,138 @@
+/**
+ * Keeps the layers running as processes of their own: one that dies is started again with growing pauses, and all stop together. They stand in their own
+ * process groups, so that Ctrl-C reaches only us and they are stopped in order; if we are killed, they notice their parent's end and stop by themselves.
+ */
+import type { ChildProcess } from 'node:child_process'
+import { fork } from 'node:child_process'
+import { openSync, closeSync, statSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { UnavailableError } from '#core/errors.ts'
+
+const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+const restartMinMs = 500
+const restartMaxMs = 15_000
+/** A layer that ran this long was well: its next restart is prompt again. */
+const healthyAfterMs = 30_000
+const readyWithinMs = 60_000
+const stopWithinMs = 10_000
+const logBytesMax = 20 * 1024 * 1024
+
+export type Ready = { readonly ready: true; readonly url?: string }
+
+export type SupervisorOptions = {
+  readonly logDirectory: string
+  readonly dataDirectory: string
+  readonly say: (line: string) => void
+}
+
+export class Supervisor implements AsyncDisposable {
+  readonly #options: SupervisorOptions
+  readonly #layers: Layer[] = []
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+  }
+
+  /** Starts a layer and resolves once it says that it is ready; from then on it is kept running. */
+  async start(name: string, args: readonly string[]): Promise<Ready> {
+    const layer = new Layer(name, args, this.#options)
+    this.#layers.push(layer)
+    return layer.start()
+  }
+
+  get layers(): readonly { readonly name: string; readonly pid: number | undefined; readonly restarts: number }[] {
+    return this.#layers.map(({ name, pid, restarts }) => ({ name, pid, restarts }))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const layer of this.#layers.reverse()) await layer.stop()
+  }
+}
+
+class Layer {
+  readonly name: string
+  readonly #args: readonly string[]
+  readonly #options: SupervisorOptions
+  #child: ChildProcess | null = null
+  #stopping = false
+  #restartMs = restartMinMs
+  #timer: NodeJS.Timeout | null = null
+  restarts = 0
+
+  constructor(name: string, args: readonly string[], options: SupervisorOptions) {
+    this.name = name
+    this.#args = args
+    this.#options = options
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  get #logFile(): string {
+    return join(this.#options.logDirectory, `${this.name}.log`)
+  }
+
+  async start(): Promise<Ready> {
+    const child = this.#spawn()
+    return new Promise<Ready>((resolve, reject) => {
+      const fail = (): void => {
+        clearTimeout(timer)
+        this.#stopping = true
+        reject(new UnavailableError(`The ${this.name} layer did not start; ${this.#logFile} says why.`))
+      }
+      const timer = setTimeout(fail, readyWithinMs)
+      child.once('exit', fail)
+      child.on('message', (message) => {
+        if ((message as Partial<Ready>).ready !== true) return
+        clearTimeout(timer)
+        child.off('exit', fail)
+        resolve(message as Ready)
+      })
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    const child = this.#child
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => child.kill('SIGKILL'), stopWithinMs)
+      child.once('exit', () => {
+        clearTimeout(timer)
+        resolve()
+      })
+      child.kill('SIGTERM')
+    })
+  }
+
+  #spawn(): ChildProcess {
+    rotate(this.#logFile)
+    const log = openSync(this.#logFile, 'a')
+    const startedAt = performance.now()
+    const child = fork(main, [...this.#args, '--data', this.#options.dataDirectory, '--quiet'], { stdio: ['ignore', log, log, 'ipc'], detached: true })
+    closeSync(log)
+    this.#child = child
+    child.once('exit', (code, signal) => {
+      if (this.#stopping) return
+      this.#restartMs = performance.now() - startedAt > healthyAfterMs ? restartMinMs : Math.min(this.#restartMs * 2, restartMaxMs)
+      this.#options.say(`The ${this.name} layer ended (${signal ?? code}); starting it again in ${this.#restartMs / 1000} s. ${this.#logFile} says why.`)
+      this.#timer = setTimeout(() => {
+        this.restarts++
+        this.#spawn()
+      }, this.#restartMs)
+    })
+    return child
+  }
+}
+
+/** One file before the current one is kept. */
+function rotate(file: string): void {
+  try {
+    if (statSync(file).size > logBytesMax) renameSync(file, `${file}.1`)
+  } catch (thrown) {
+    if ((thrown as { code?: string }).code !== 'ENOENT') throw thrown
+  }
+}

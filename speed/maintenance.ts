@@ -1,0 +1,31 @@
+/** Housekeeping beside the worker: small ledger pages become large ones. It never holds back a flush. */
+import type { Database } from '#store/database.ts'
+import { mergeSmallPages } from '#store/ledger-pages.ts'
+import { TidemarkError } from '#core/errors.ts'
+import type { SpeedLogger } from './worker.ts'
+
+const intervalMs = 15_000
+
+/** Runs until aborted; a database that is away is asked again at the next turn. */
+export async function maintainLedger(database: Database, logger: SpeedLogger, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const merged = await mergeSmallPages(database)
+      if (merged > 0) {
+        logger.info({ pages: merged }, 'merged small ledger pages')
+        continue
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof TidemarkError && thrown.retryable)) throw thrown
+    }
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, intervalMs)
+      function done(): void {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+}
