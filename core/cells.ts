@@ -1,5 +1,5 @@
 /**
- * The speed layer's fold: a table of cells (four integer keys → measures) in typed arrays, open addressing. Sums of money are kept exact in two
+ * One view's part of the fold: a table of cells (four integer keys → measures) in typed arrays, open addressing. Sums of money are kept exact in two
  * doubles: `low` below 2^52 and `high` in units of 2^52, since one flush of amounts near the limit leaves a double's range.
  */
 import type { ShopEvent } from './events.ts'
@@ -22,21 +22,24 @@ export class Cells {
   #sums = new Float64Array(firstCapacity * sumWidth)
   #size = 0
 
+  readonly #slotOf: Int32Array
+
   constructor(view: View, texts: Interner) {
     this.view = view
     this.#texts = texts
+    this.#slotOf = Int32Array.from(view.grain, (dimension) => dimension.slot)
   }
 
   get size(): number {
     return this.#size
   }
 
-  add(event: ShopEvent): void {
-    const grain = this.view.grain
-    const sums = this.#sums
-    const at = this.#cellOf(this.#code(grain[0], event), this.#code(grain[1], event), this.#code(grain[2], event), this.#code(grain[3], event)) * sumWidth
-    // #cellOf may have grown the arrays.
-    const into = sums === this.#sums ? sums : this.#sums
+  /** Adds an event, of whose dimensions `codes` holds the code by slot. */
+  add(event: ShopEvent, codes: Int32Array): void {
+    const slotOf = this.#slotOf
+    const at = this.#cellOf(codes[slotOf[0]!]!, codes[slotOf[1]!]!, codes[slotOf[2]!]!, codes[slotOf[3]!]!) * sumWidth
+    // Read after #cellOf, which may have grown the array.
+    const into = this.#sums
     if (event.kind === 'sale') {
       into[at]! += 1
       if (event.orderLine === 1) into[at + 1]! += 1
@@ -62,10 +65,6 @@ export class Cells {
       }),
     )
     return { dimensions, measured: order.map((cell) => this.#measured(cell)) }
-  }
-
-  #code(dimension: View['grain'][number], event: ShopEvent): number {
-    return dimension.kind === 'text' ? this.#texts.code(dimension.of(event)) : dimension.of(event)
   }
 
   #cellOf(k0: number, k1: number, k2: number, k3: number): number {

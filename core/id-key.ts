@@ -128,10 +128,15 @@ export function idHash(source: string, eventId: string): { hi: number; lo: numbe
   return { hi: scratch[0]!, lo: scratch[1]! }
 }
 
+/** Two units a step; past the end charCodeAt is NaN and counts as 0, and the length is mixed in first. */
 function mixText(hash: number, text: string): number {
-  let h = hash ^ text.length
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
-  return finalMix(h)
+  const length = text.length
+  let h = Math.imul(hash ^ length, 0x9e3779b1)
+  for (let i = 0; i < length; i += 2) {
+    h = Math.imul(h ^ (text.charCodeAt(i) | (text.charCodeAt(i + 1) << 16)), 0x85ebca6b)
+    h ^= h >>> 15
+  }
+  return h
 }
 
 function mixNumber(hash: number, value: number): number {

@@ -29,6 +29,8 @@ export function decodeUtf8(bytes: Uint8Array): string | null {
 export function textFault(text: string, bytesMax: number): RefusalReason | null {
   if (plainAscii.test(text)) return text.length > bytesMax ? 'too-long' : null
   if (forbidden.test(text)) return 'forbidden-character'
+  // A UTF-16 unit takes at most three bytes, so short texts need no counting.
+  if (text.length * 3 <= bytesMax) return null
   return text.length > bytesMax || encoder.encode(text).length > bytesMax ? 'too-long' : null
 }
 

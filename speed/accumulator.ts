@@ -3,11 +3,10 @@
  * dead letters. No I/O. The ledger is asked as records come, so a copy within a flush is seen like any other.
  */
 import { crc32 } from 'node:zlib'
-import { Cells } from '#core/cells.ts'
 import type { Decoder } from '#core/decode.ts'
 import type { ShopEvent } from '#core/events.ts'
+import { Fold } from '#core/fold.ts'
 import { fieldsChecksum, writeIdKey } from '#core/id-key.ts'
-import { Interner } from '#core/interner.ts'
 import type { Ledger } from '#core/ledger.ts'
 import { PageWriter } from '#core/ledger-page.ts'
 import type { LogBatch, LogRecord } from '#core/ports.ts'
@@ -131,14 +130,14 @@ class Content {
   records = 0
   deadLetterBytes = 0
   readonly parts = new Map<number, PartitionPart>()
-  readonly #cells: readonly Cells[]
+  readonly #fold: Fold
   readonly #deadLetters: DeadLetter[] = []
   readonly #names = new Map<string, ProductName>()
   readonly #minutes = new Map<string, MinuteCell>()
+  #lastMinute: MinuteCell | null = null
 
   constructor(declared: readonly View[]) {
-    const texts = new Interner()
-    this.#cells = declared.map((view) => new Cells(view, texts))
+    this.#fold = new Fold(declared)
   }
 
   part(partition: number, fromOffset: number): PartitionPart {
@@ -152,7 +151,7 @@ class Content {
   }
 
   count(event: ShopEvent, partition: number, record: LogRecord, index: number): void {
-    for (const cells of this.#cells) cells.add(event)
+    this.#fold.add(event)
     if (event.kind === 'sale') this.#name(event, partition, record.offset, index)
     if (event.eventTimeMs > record.logTimeMs - minutesShownMs) this.#addMinute(event)
   }
@@ -180,7 +179,7 @@ class Content {
         last: lastRecord === null ? null : { offset: lastRecord.offset, checksum: crc32(lastRecord.value), logTimeMs: lastRecord.logTimeMs },
         page: { ids: page.count, entries: page.bytes(), hashHiSum: page.hashHiSum, hashLoSum: page.hashLoSum },
       })),
-      cells: this.#cells.map((cells) => ({ view: cells.view, ...cells.columns() })),
+      cells: this.#fold.views(),
       deadLetters: this.#deadLetters,
       productNames: this.#changedNames(writtenNames),
       minutes: [...this.#minutes.values()],
@@ -205,16 +204,24 @@ class Content {
   }
 
   #addMinute(event: ShopEvent): void {
-    const start = Math.floor(event.eventTimeMs / minuteMs) * minuteMs
-    const key = `${start} ${event.currency}`
-    let cell = this.#minutes.get(key)
-    if (cell === undefined) {
-      cell = { minuteMs: start, currency: event.currency, transactions: 0, grossMinor: 0n, refundsMinor: 0n }
-      this.#minutes.set(key, cell)
-    }
+    const start = event.eventTimeMs - (event.eventTimeMs % minuteMs)
+    let cell = this.#lastMinute
+    // Events come nearly in order: most fall into the cell of the one before.
+    if (cell === null || cell.minuteMs !== start || cell.currency !== event.currency) cell = this.#minute(start, event.currency)
     if (event.kind === 'sale') {
       cell.transactions++
       cell.grossMinor += BigInt(event.totalMinor)
     } else cell.refundsMinor += BigInt(event.totalMinor)
+  }
+
+  #minute(minuteStartMs: number, currency: string): MinuteCell {
+    const key = `${minuteStartMs} ${currency}`
+    let cell = this.#minutes.get(key)
+    if (cell === undefined) {
+      cell = { minuteMs: minuteStartMs, currency, transactions: 0, grossMinor: 0n, refundsMinor: 0n }
+      this.#minutes.set(key, cell)
+    }
+    this.#lastMinute = cell
+    return cell
   }
 }

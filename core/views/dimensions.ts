@@ -15,10 +15,13 @@ function monthOf(day: number): number {
   return start
 }
 
-export const localDay: Dimension = { name: 'local_day', kind: 'day', of: (event) => event.localDay }
-export const localMonth: Dimension = { name: 'local_month', kind: 'day', of: (event) => monthOf(event.localDay) }
-export const localHour: Dimension = { name: 'local_hour', kind: 'hour', of: (event) => event.localHour }
-export const city: Dimension = { name: 'city', kind: 'text', of: (event) => event.city }
-export const category: Dimension = { name: 'category', kind: 'text', of: (event) => event.category }
-export const currency: Dimension = { name: 'currency', kind: 'text', of: (event) => event.currency }
-export const productId: Dimension = { name: 'product_id', kind: 'text', of: (event) => event.productId }
+export const localDay: Dimension = { name: 'local_day', kind: 'day', slot: 0, of: (event) => event.localDay }
+export const localMonth: Dimension = { name: 'local_month', kind: 'day', slot: 1, of: (event) => monthOf(event.localDay) }
+export const localHour: Dimension = { name: 'local_hour', kind: 'hour', slot: 2, of: (event) => event.localHour }
+export const city: Dimension = { name: 'city', kind: 'text', slot: 3, of: (event) => event.city }
+export const category: Dimension = { name: 'category', kind: 'text', slot: 4, of: (event) => event.category }
+export const currency: Dimension = { name: 'currency', kind: 'text', slot: 5, of: (event) => event.currency }
+export const productId: Dimension = { name: 'product_id', kind: 'text', slot: 6, of: (event) => event.productId }
+
+/** By slot. */
+export const dimensions: readonly Dimension[] = [localDay, localMonth, localHour, city, category, currency, productId]

@@ -9,10 +9,11 @@ export type TextDimension = 'city' | 'category' | 'currency' | 'product_id'
 export type NumberDimension = 'local_day' | 'local_month' | 'local_hour'
 export type DimensionName = TextDimension | NumberDimension
 
+/** `slot` is the dimension's place among the codes that the fold makes of an event, once for all views. */
 export type Dimension =
-  | { readonly name: TextDimension; readonly kind: 'text'; of(event: ShopEvent): string }
+  | { readonly name: TextDimension; readonly kind: 'text'; readonly slot: number; of(event: ShopEvent): string }
   /** Days are days since 1970-01-01; a month is its first day; an hour is 0 to 23. */
-  | { readonly name: NumberDimension; readonly kind: 'day' | 'hour'; of(event: ShopEvent): number }
+  | { readonly name: NumberDimension; readonly kind: 'day' | 'hour'; readonly slot: number; of(event: ShopEvent): number }
 
 export type View = {
   /** Also the name of its tables: `live_<name>`, `batch_<name>`, `correction_<name>`. */
