@@ -1,46 +1,9 @@
 /** What the page asks of `/v1/*`. Money is digits in text: it is added as BigInt and shown by Intl, and never becomes a float. */
+import type { Figures, MissingRange, Receipt } from '#core/receipt.ts'
 
-export type Measures = {
-  readonly currency: string
-  readonly transactions: number
-  readonly orders: number
-  readonly refundEvents: number
-  readonly unitsSold: number
-  readonly unitsRefunded: number
-  readonly grossMinor: string
-  readonly refundsMinor: string
-  readonly netMinor: string
-  readonly gross: string
-  readonly refunds: string
-  readonly net: string
-}
-
-export type RevenueRow = Measures & { readonly day?: string; readonly month?: string; readonly season?: string; readonly city?: string; readonly category?: string }
-export type ProductRow = Measures & { readonly rank: number; readonly productId: string; readonly productName: string }
-export type PaceRow = Pick<Measures, 'currency' | 'transactions' | 'netMinor'> & { readonly weekday: number; readonly hour: number }
-export type MinuteRow = Pick<Measures, 'currency' | 'transactions' | 'grossMinor' | 'refundsMinor'> & { readonly minute: string }
-
-export type Offsets = Readonly<Record<string, Readonly<Record<string, number | string>>>>
-export type LayerShare = { readonly events: number; readonly netMinorByCurrency: Readonly<Record<string, string>> }
-export type MissingRange = { readonly topic: string; readonly partition: number; readonly from: number | string; readonly to: number | string; readonly reason: string }
-
-export type Receipt = {
-  readonly incarnation: string
-  readonly batch: { readonly id: number; readonly publishedAt: string | null }
-  readonly horizon: Offsets
-  readonly position: Offsets
-  readonly asOf: string | null
-  readonly fromBatch: LayerShare
-  readonly fromSpeed: LayerShare
-  readonly deduplication: { readonly windowIds: number; readonly scope: string }
-  readonly lateEvents: number
-  readonly refusedEvents: number
-  readonly copies: number
-  readonly conflicts: number
-  readonly crossCheck: { readonly batch: number; readonly result: 'exact' | 'corrected' | 'none yet'; readonly corrections: number; readonly checkedAt: string | null }
-  readonly complete: boolean
-  readonly missing: readonly MissingRange[]
-}
+export type { MinuteRow, PaceRow, ProductRow, Receipt, RevenueRow } from '#core/receipt.ts'
+export type Measures = Figures
+export type Answer<Row> = { readonly rows: readonly Row[]; readonly receipt: Receipt }
 
 export type StatusPartition = { readonly topic: string; readonly partition: number; readonly nextOffset: number | string; readonly logEnd?: number | string | null }
 
@@ -51,19 +14,11 @@ export type Status = {
   readonly currency: string
   readonly today: string
   readonly speed: { readonly partitions: readonly StatusPartition[] }
-  readonly stopped: readonly Readonly<Record<string, unknown>>[]
+  readonly stopped: readonly MissingRange[]
 }
-
-export type Answer<Row> = { readonly rows: readonly Row[]; readonly receipt: Receipt }
 
 /** The part of an answer that could not be had, with the reason in words. */
-export class Problem {
-  readonly message: string
-
-  constructor(message: string) {
-    this.message = message
-  }
-}
+export class Problem extends Error {}
 
 /** One card's rows, or why there are none: a failing part leaves the other cards standing. */
 export type Piece<Row> = readonly Row[] | Problem

@@ -43,13 +43,13 @@ export function Notices({ live, status, receipt, clockSkewMs, firstVersion, onCo
           </span>
         </p>
       )}
-      {status.stopped.map((stopped) => (
-        <p class="notice notice-bad" key={JSON.stringify(stopped)}>
+      {receipt.complete && status.stopped.length > 0 && (
+        <p class="notice notice-bad">
           <span>
-            <strong>A partition has stopped.</strong> {describeStopped(stopped)} <code>./tidemark status</code> says what to do.
+            <strong>A partition has stopped.</strong> {status.stopped.map(describeMissing).join('; ')}. <code>./tidemark status</code> says what to do.
           </span>
         </p>
-      ))}
+      )}
       {status.version !== firstVersion && (
         <p class="notice">
           <span>
@@ -62,12 +62,4 @@ export function Notices({ live, status, receipt, clockSkewMs, firstVersion, onCo
       )}
     </div>
   )
-}
-
-function describeStopped(stopped: Readonly<Record<string, unknown>>): string {
-  return Object.entries(stopped)
-    .filter(([, value]) => typeof value === 'string' || typeof value === 'number')
-    .map(([name, value]) => `${name}: ${String(value)}`)
-    .join(', ')
-    .concat('.')
 }

@@ -1,5 +1,5 @@
 /** The receipt in sentences. */
-import type { LayerShare, MissingRange, Receipt } from './api.ts'
+import type { LayerShare, MissingRange, Receipt } from '#core/receipt.ts'
 import { formatCount, formatDateTime, formatMinorMoney, formatTime } from './format.ts'
 
 export function describeShare(share: LayerShare, currency: string): string {
@@ -15,6 +15,7 @@ export function describeCrossCheck({ crossCheck }: Receipt, zone: string): strin
   if (crossCheck.result === 'none yet') return 'none yet: the first batch makes one'
   const at = crossCheck.checkedAt === null ? '' : `, ${formatDateTime(Date.parse(crossCheck.checkedAt), zone)}`
   if (crossCheck.result === 'exact') return `batch ${crossCheck.batch} and the live figures agreed to the last unit${at}`
+  if (crossCheck.result !== 'corrected') return `batch ${crossCheck.batch}: ${crossCheck.result}${at}`
   const corrections = `${formatCount(crossCheck.corrections)} ${crossCheck.corrections === 1 ? 'correction' : 'corrections'}`
   return `batch ${crossCheck.batch} booked ${corrections}, each explained${at}`
 }
@@ -26,7 +27,7 @@ export function describeSetAside(receipt: Receipt): string {
 }
 
 export function describeMissing({ topic, partition, from, to, reason }: MissingRange): string {
-  return `${topic} partition ${partition}, records ${from} to ${to}: ${reason}`
+  return `${topic} partition ${partition}, ${to === null ? `from record ${from} on` : `records ${from} to ${to}`}: ${reason}`
 }
 
 export function describeAsOf(receipt: Receipt, zone: string): string {

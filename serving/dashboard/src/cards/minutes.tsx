@@ -10,7 +10,7 @@ const chartHeight = 220
 
 export function Minutes({ piece, asOfMs }: { readonly piece: Piece<MinuteRow>; readonly asOfMs: number }) {
   const { currency, zone } = usePage()
-  const filled = piece instanceof Problem ? piece : piece.some((row) => row.currency === currency) ? fillMinutes(piece, currency, asOfMs) : []
+  const filled = piece instanceof Problem ? piece : fillMinutes(piece, currency, asOfMs)
   return (
     <Card
       id="minutes"

@@ -1,5 +1,5 @@
 import type { PaceRow, Piece } from '../api.ts'
-import { formatCount, formatMinorMoney } from '../format.ts'
+import { formatCount, formatMoney } from '../format.ts'
 import { usePage } from '../page-context.ts'
 import { Card } from './card.tsx'
 
@@ -27,7 +27,7 @@ export function Pace({ piece }: { readonly piece: Piece<PaceRow> | null }) {
           { title: 'Weekday', kind: 'name', cell: (row) => nameWeekday(row) },
           { title: 'Hour', kind: 'name', cell: (row) => nameHour(row.hour) },
           { title: 'Transactions', kind: 'number', cell: (row) => String(row.transactions), show: (row) => formatCount(row.transactions) },
-          { title: 'Net', kind: 'number', cell: (row) => row.netMinor, show: (row) => formatMinorMoney(row.netMinor, row.currency) },
+          { title: 'Net', kind: 'number', cell: (row) => row.net, show: (row) => formatMoney(row.net, row.currency) },
           { title: 'Currency', kind: 'name', cell: (row) => row.currency },
         ],
         rows: rows.toSorted((a, b) => a.weekday - b.weekday || a.hour - b.hour),

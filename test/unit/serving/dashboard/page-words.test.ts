@@ -82,7 +82,7 @@ describe('freshness', () => {
 describe('the line by minute', () => {
   test('has every minute of the window, zero where nothing was sold, in one currency', () => {
     const asOfMs = Date.parse('2025-01-01T12:00:30Z')
-    const row = { minute: '2025-01-01T11:59:00Z', currency: 'GBP', transactions: 2, grossMinor: '500', refundsMinor: '0' }
+    const row = { minute: '2025-01-01T11:59:00Z', currency: 'GBP', transactions: 2, grossMinor: '500', refundsMinor: '0', gross: '5.00', refunds: '0.00' }
     const filled = fillMinutes([row, { ...row, currency: 'EUR' }, { ...row, minute: '2025-01-01T08:00:00Z' }], 'GBP', asOfMs)
     expect(filled).toHaveLength(windowMinutes)
     expect(filled.at(-1)).toMatchObject({ minuteMs: Date.parse('2025-01-01T12:00:00Z'), grossMinor: '0' })
@@ -96,4 +96,9 @@ test('waits between attempts double up to a limit and are spread', () => {
   expect(longest.slice(0, 5)).toEqual([500, 1000, 2000, 4000, 8000])
   expect(longest.at(-1)).toBe(15_000)
   expect(backoffMs(3, () => 0)).toBe(2000)
+})
+
+test('a line without a sale in its window is no line', () => {
+  const row = { minute: '2024-12-30T14:30:00Z', currency: 'GBP', transactions: 1, grossMinor: '300000', refundsMinor: '0', gross: '3000.00', refunds: '0.00' }
+  expect(fillMinutes([row], 'GBP', Date.parse('2025-01-01T12:00:30Z'))).toEqual([])
 })
