@@ -1,0 +1,357 @@
+/** The system under a model run, and what each command does to it. The expected figures are the oracle's; nothing here works any out. */
+import { expect } from 'vitest'
+import { archiveUpTo } from '#batch/archive.ts'
+import { sweepOrphans } from '#batch/orphans.ts'
+import { ConflictError, FencedError, InvalidRequestError, UnavailableError } from '#core/errors.ts'
+import { parquetCodec } from '#engines/parquet.ts'
+import { resumePublishing, rollBack } from '#store/batches.ts'
+import { cutEpoch } from '#store/epochs.ts'
+import type { FlushFaults } from '#store/flush.ts'
+import { mergeSmallPages } from '#store/ledger-pages.ts'
+import { pruneStore } from '#store/prune.ts'
+import type { Lab } from '#test/lab.ts'
+import { CrashError, runLabBatch } from '#test/lab/crash.ts'
+import type { Merged } from '#test/lab/merged.ts'
+import { expectExact, readMerged } from '#test/lab/merged.ts'
+import { seededRandom } from '#test/lab/random.ts'
+import type { IntentKind } from '#test/lab/shop-stream.ts'
+import { ShopStream } from '#test/lab/shop-stream.ts'
+import { StepWorker, readLog } from '#test/lab/step-worker.ts'
+import { waitUntil } from '#test/wait-until.ts'
+import type { Command, FlushCrashPoint } from './commands.ts'
+
+/** What happened in all runs of a process: crash points, and outcomes that a suite without faults would never see. */
+export class Coverage {
+  readonly #hits = new Map<string, number>()
+
+  hit(name: string): void {
+    this.#hits.set(name, this.count(name) + 1)
+  }
+
+  count(name: string): number {
+    return this.#hits.get(name) ?? 0
+  }
+}
+
+const slots = 4
+const ledgerIdsMax = 100_000
+
+export class World {
+  readonly #lab: Lab
+  readonly #shop: ShopStream
+  readonly #coverage: Coverage
+  /** Up to four workers, which may own the same partitions; null where there is none. */
+  readonly #workers: (StepWorker | null)[] = Array.from({ length: slots }, () => null)
+  #seen: Merged | null = null
+
+  /** The lab must be clear. */
+  constructor(lab: Lab, coverage: Coverage) {
+    this.#lab = lab
+    this.#coverage = coverage
+    this.#shop = new ShopStream(lab.topic, lab.partitions, false)
+  }
+
+  async apply(command: Command): Promise<void> {
+    switch (command.do) {
+      case 'produce':
+        return this.#produce(command.kinds, command.seed)
+      case 'open':
+        return this.#open(command.slot, command.mask)
+      case 'read':
+        return this.#read(command.slot, command.partition, command.records)
+      case 'flush':
+        return this.#flush(command.slot)
+      case 'drop':
+        return this.#drop(command.slot)
+      case 'crash flush':
+        return this.#crashFlush(command.slot, command.point)
+      case 'zombie':
+        return this.#zombie(command.slot)
+      case 'race':
+        return this.#race(command.mask)
+      case 'flush across cut':
+        return this.#flushAcrossCut(command.slot)
+      case 'rebalance':
+        return this.#rebalance(command.mask)
+      case 'replay':
+        return this.#replay(command.slot)
+      case 'cut':
+        await cutEpoch(this.#lab.database, this.#lab.decoder.logicVersion)
+        return
+      case 'archive':
+        return this.#archive(command.archivers)
+      case 'batch':
+        return this.#batch(command.full)
+      case 'crash batch':
+        return this.#crashBatch(command)
+      case 'two batches':
+        return this.#twoBatches(command.step)
+      case 'roll back':
+        return this.#rollBack()
+      case 'resume':
+        await resumePublishing(this.#lab.database)
+        return
+      case 'prune':
+        await pruneStore(this.#lab.database, command.keep, ledgerIdsMax)
+        return
+      case 'merge pages':
+        if ((await mergeSmallPages(this.#lab.database, 2)) > 0) this.#coverage.hit('pages merged')
+        return
+      case 'sweep':
+        return this.#sweep()
+      case 'quiesce':
+        return this.quiesce()
+    }
+  }
+
+  /** I1 to I6 and I8, as they stand now. */
+  async check(): Promise<void> {
+    const before = this.#seen
+    const produced = this.#lab.oracle.ends()
+    const merged = await readMerged(this.#lab)
+    expectExact(merged, this.#lab.oracle.expect(merged.n))
+    for (const [partition, offset] of merged.n) {
+      expect(offset, `partition ${partition} is not read beyond its end`).toBeLessThanOrEqual(produced.get(partition) ?? 0)
+      expect(offset, `partition ${partition} never goes back`).toBeGreaterThanOrEqual(before?.n.get(partition) ?? 0)
+    }
+    for (const [name, total] of totals(merged)) expect(total, `${name} never falls`).toBeGreaterThanOrEqual(before === null ? 0n : totals(before).get(name)!)
+    await this.#checkHorizon(merged)
+    this.#seen = merged
+  }
+
+  /** Heals everything, reads everything, publishes, and leaves nothing behind the end. */
+  async quiesce(): Promise<void> {
+    await resumePublishing(this.#lab.database)
+    this.#workers.fill(null)
+    await this.#open(0, 7)
+    await this.#workers[0]!.readAll()
+    await this.#flush(0)
+    await this.#batch(false)
+    const { n } = await readMerged(this.#lab)
+    for (const [partition, end] of this.#lab.oracle.ends()) expect(n.get(partition), `partition ${partition} is read to its end`).toBe(end)
+  }
+
+  /** I2: the horizon of what is published lies at or below N, in every partition. */
+  async #checkHorizon(merged: Merged): Promise<void> {
+    const { rows } = await this.#lab.database.pool.query<{ partition: number; next_offset: bigint }>('SELECT partition, next_offset FROM cut_offsets WHERE epoch = $1', [merged.epoch])
+    for (const { partition, next_offset } of rows) expect(Number(next_offset), `horizon of partition ${partition}`).toBeLessThanOrEqual(merged.n.get(partition)!)
+  }
+
+  async #produce(kinds: readonly IntentKind[], seed: number): Promise<void> {
+    const random = seededRandom(seed)
+    const records = kinds.map((kind) => this.#shop.next(kind, random)).filter((record) => record !== null)
+    if (records.length > 0) await this.#lab.append(records)
+  }
+
+  async #open(slot: number, mask: number): Promise<void> {
+    const partitions = [0, 1, 2].filter((partition) => (mask & (1 << partition)) !== 0)
+    this.#workers[slot] = await StepWorker.open(this.#lab, partitions, ledgerIdsMax)
+  }
+
+  /** The worker of the slot; a process that ended is started again by whoever runs it. */
+  async #worker(slot: number): Promise<StepWorker> {
+    if (this.#workers[slot] === null) await this.#open(slot, slot === 0 ? 7 : 1 + ((slot * 3) % 7))
+    return this.#workers[slot]!
+  }
+
+  #drop(slot: number): void {
+    this.#workers[slot] = null
+  }
+
+  async #read(slot: number, partition: number, records: number): Promise<void> {
+    const worker = await this.#worker(slot)
+    await worker.read(worker.partitions[partition % worker.partitions.length]!, records)
+  }
+
+  /** Crash-only: a worker whose flush failed is gone. */
+  async #flush(slot: number, faults: FlushFaults = {}): Promise<void> {
+    const worker = await this.#worker(slot)
+    try {
+      await worker.flush(faults)
+    } catch (thrown) {
+      this.#drop(slot)
+      if (thrown instanceof FencedError) this.#coverage.hit('fenced flush')
+      else if (!(thrown instanceof CrashError || thrown instanceof UnavailableError)) throw thrown
+    }
+  }
+
+  async #filled(slot: number): Promise<StepWorker> {
+    const worker = await this.#worker(slot)
+    if (!worker.isEmpty) return worker
+    await this.#produce(['sale', 'order', 'copy'], 1 + slot)
+    await worker.readAll()
+    return worker
+  }
+
+  async #crashFlush(slot: number, point: FlushCrashPoint): Promise<void> {
+    const worker = await this.#filled(slot)
+    if (worker.isEmpty) return
+    const hit = (): void => this.#coverage.hit(`flush ${point}`)
+    const crash = async (): Promise<void> => {
+      hit()
+      throw new CrashError(point)
+    }
+    const faults: Readonly<Record<FlushCrashPoint, FlushFaults>> = {
+      'before the transaction': { beforeBegin: crash },
+      'in the transaction': { beforeCommit: crash },
+      'connection lost in the transaction': {
+        beforeCommit: async (client) => {
+          hit()
+          const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+          await this.#lab.database.pool.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid])
+        },
+      },
+      'after the commit': { afterCommit: crash },
+    }
+    await this.#flush(slot, faults[point])
+    this.#drop(slot)
+  }
+
+  /** Stopped with a flush in hand, overtaken by another, resumed: its flush changes nothing. */
+  async #zombie(slot: number): Promise<void> {
+    const zombie = await this.#filled(slot)
+    if (zombie.isEmpty) return
+    const other = (slot + 1) % slots
+    this.#workers[other] = await StepWorker.open(this.#lab, zombie.partitions, ledgerIdsMax)
+    await this.#workers[other].readAll()
+    await this.#flush(other)
+    await this.#flush(slot)
+    this.#coverage.hit('zombie')
+  }
+
+  /** Several workers flush at the same moment. */
+  async #race(mask: number): Promise<void> {
+    const racing = [0, 1, 2, 3].filter((slot) => slot === 3 || (mask & (1 << slot)) !== 0)
+    for (const slot of racing) await (await this.#worker(slot)).readAll()
+    await Promise.all(racing.map((slot) => this.#flush(slot)))
+  }
+
+  /** A flush that has read its epoch and not yet committed, while a cut waits for it. */
+  async #flushAcrossCut(slot: number): Promise<void> {
+    const worker = await this.#filled(slot)
+    if (worker.isEmpty) return
+    const { database, decoder } = this.#lab
+    let cut: Promise<unknown> | null = null
+    await this.#flush(slot, {
+      beforeCommit: async () => {
+        cut = cutEpoch(database, decoder.logicVersion)
+        await waitUntil('the cut waits for the flush', async () => {
+          const { rowCount } = await database.pool.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = hashtext($1)::oid`, [database.schema])
+          return rowCount !== 0
+        })
+        this.#coverage.hit('cut waited for a flush')
+      },
+    })
+    await cut
+  }
+
+  async #rebalance(mask: number): Promise<void> {
+    // The old owners are not told: they find out at their next flush.
+    await this.#open(2, mask)
+    if (mask !== 7) await this.#open(3, 7 - mask)
+  }
+
+  /** The log hands everything out again from the start, as after a deleted consumer group. */
+  async #replay(slot: number): Promise<void> {
+    const worker = await this.#worker(slot)
+    for (const partition of worker.partitions) {
+      const to = worker.position(partition)
+      if (to > 0) for (const batch of await readLog(this.#lab, partition, 0, to)) worker.redeliver(batch)
+    }
+    if (worker.skippedReplays > 0) this.#coverage.hit('replay skipped')
+    await this.#flush(slot)
+  }
+
+  async #archive(archivers: 1 | 2): Promise<void> {
+    const { database, decoder, log, lake } = this.#lab
+    const { epoch } = await cutEpoch(database, decoder.logicVersion)
+    const options = { database, log, lake, codec: parquetCodec, decoder, fileOffsetsMax: 20, signal: new AbortController().signal }
+    await Promise.all(Array.from({ length: archivers }, () => archiveUpTo(options, epoch)))
+  }
+
+  async #isPaused(): Promise<boolean> {
+    const { rowCount } = await this.#lab.database.pool.query('SELECT FROM publish_pointer WHERE paused_reason IS NOT NULL')
+    return rowCount === 1
+  }
+
+  async #batch(full: boolean): Promise<void> {
+    const paused = await this.#isPaused()
+    try {
+      const { crossCheck } = await runLabBatch(this.#lab, { full })
+      expect(crossCheck.summary.result, crossCheck.summary.text).toBe('exact')
+      expect(paused, 'nothing is published while publishing is paused').toBe(false)
+      this.#coverage.hit('batch published')
+    } catch (thrown) {
+      if (!(paused && thrown instanceof ConflictError)) throw thrown
+    }
+  }
+
+  async #crashBatch(crash: Extract<Command, { do: 'crash batch' }>): Promise<void> {
+    if (await this.#isPaused()) await resumePublishing(this.#lab.database)
+    await this.#filled(0)
+    await this.#flush(0)
+    const onCrash = (): void => this.#coverage.hit(`${crash.point} by ${crash.manner}`)
+    try {
+      await runLabBatch(this.#lab, { full: crash.full, crash: { point: crash.point, manner: crash.manner, passes: crash.passes, onCrash } })
+    } catch (thrown) {
+      if (!(thrown instanceof CrashError)) throw thrown
+    }
+  }
+
+  /** A second batch, cut later, is published while the first stands before `step`. */
+  async #twoBatches(step: Extract<Command, { do: 'two batches' }>['step']): Promise<void> {
+    if (await this.#isPaused()) return
+    const engine = await this.#lab.secondEngine()
+    let met = false
+    const first = runLabBatch(this.#lab, {
+      before: async (at) => {
+        if (at !== step || met) return
+        met = true
+        await this.#filled(1)
+        await this.#flush(1)
+        const second = await runLabBatch(this.#lab, { engine })
+        expect(second.crossCheck.summary.result).toBe('exact')
+        await this.check()
+      },
+    })
+    // Before its cut the first had not chosen its base yet; afterwards it must lose, since it was checked against a base that serves no more.
+    if (step === 'cut') await first
+    else {
+      const lost = await first.then(
+        () => null,
+        (thrown: unknown) => thrown,
+      )
+      if (met) {
+        expect(lost).toBeInstanceOf(ConflictError)
+        this.#coverage.hit('batch overtaken')
+      } else expect(lost).toBeNull()
+    }
+  }
+
+  async #rollBack(): Promise<void> {
+    const { rowCount } = await this.#lab.database.pool.query(`SELECT FROM batches b, publish_pointer x WHERE b.status = 'published' AND b.epoch < x.epoch`)
+    try {
+      await rollBack(this.#lab.database)
+      expect(rowCount, 'there was a batch to roll back to').toBeGreaterThan(0)
+      this.#coverage.hit('rolled back')
+    } catch (thrown) {
+      if (!(rowCount === 0 && thrown instanceof InvalidRequestError)) throw thrown
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const { database, lake, topic } = this.#lab
+    const { moved } = await sweepOrphans({ database, lake, topics: [topic], nowMs: Date.now() + 60_000, orphanAfterMs: 0, deleteAfterMs: 0 })
+    if (moved.length > 0) this.#coverage.hit('orphan swept')
+  }
+}
+
+function totals(merged: Merged): Map<string, bigint> {
+  const sums = new Map<string, bigint>()
+  for (const [view, cells] of merged.views) {
+    for (const name of ['transactions', 'refundEvents', 'unitsSold', 'gross', 'refunds'] as const) {
+      sums.set(`${name} of ${view}`, [...cells.values()].reduce((sum, cell) => sum + cell[name], 0n))
+    }
+  }
+  return sums
+}
