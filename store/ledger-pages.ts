@@ -22,7 +22,7 @@ export async function readPages(queryable: Queryable, pages: readonly bigint[]):
  * Merges the oldest run of small pages of one partition and epoch. The new page holds only what this transaction's own DELETE returned, so two
  * mergers, or a merger and a pruner, cannot bring ids back or lose them. Resolves to how many pages became one; 0 when there is nothing to do.
  */
-export async function mergeSmallPages(database: Database): Promise<number> {
+export async function mergeSmallPages(database: Database, pagesMin = mergePagesMin): Promise<number> {
   return inTransaction(database, { durable: false }, async (client) => {
     const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}${lockPurpose.merge}) AS ours`)
     if (lock?.ours !== true) return 0
@@ -30,7 +30,8 @@ export async function mergeSmallPages(database: Database): Promise<number> {
       client,
       /* sql */ `
       SELECT topic, partition, epoch FROM ledger_pages WHERE ids < ${smallPageIds}
-      GROUP BY topic, partition, epoch HAVING count(*) >= ${mergePagesMin} ORDER BY count(*) DESC LIMIT 1`,
+      GROUP BY topic, partition, epoch HAVING count(*) >= $1 ORDER BY count(*) DESC LIMIT 1`,
+      [pagesMin],
     )
     return group === undefined ? 0 : mergeGroup(client, group)
   })
