@@ -108,12 +108,8 @@ async function writeRange(options: ArchiveOptions, range: ArchiveRange): Promise
 
 function archiveFile(range: ArchiveRange, sums: ArchiveSums, path: string, bytes: number, sha256: string): ArchiveFile {
   const { topic, partition, fromOffset, toOffset, epoch } = range
-  const { rows, accepted, refused, hashHiSum, hashLoSum, quantitySum, totalMinorSum, firstLogTimeMs, lastLogTimeMs } = sums
   const months = [...sums.months].sort((a, b) => a - b).map(formatDay)
-  return {
-    ...{ path, topic, partition, fromOffset, toOffset, epoch, rows, accepted, refused, hashHiSum, hashLoSum },
-    ...{ quantitySum, totalMinorSum, months, bytes, sha256, firstLogTimeMs, lastLogTimeMs },
-  }
+  return { path, topic, partition, fromOffset, toOffset, epoch, ...sums, months, bytes, sha256 }
 }
 
 async function* startingWith<T>(first: T, rest: AsyncIterator<T>): AsyncGenerator<T> {

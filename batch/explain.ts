@@ -149,7 +149,7 @@ async function copiesOf(engine: QueryEngine, eventIds: ReadonlySet<string>): Pro
 }
 
 function archivedEvent(row: readonly unknown[]): ArchivedEvent {
-  const number = (at: number): number => Number(row[at] as bigint)
+  const number = (at: number): number => Number(row[at])
   const text = (at: number): string => row[at] as string
   return {
     epoch: number(0),
@@ -179,7 +179,16 @@ function archivedEvent(row: readonly unknown[]): ArchivedEvent {
 async function corrected(options: ExplainOptions, copy: ArchivedEvent, sign: -1 | 1, reason: CorrectedEvent['reason'], first: ArchivedEvent | null): Promise<CorrectedEvent> {
   const { epoch, partition, offset, index, hashHi, hashLo, event } = copy
   return {
-    ...{ reason, sign, topic: options.topic, epoch, partition, offset, index, hashHi, hashLo, event },
+    reason,
+    sign,
+    topic: options.topic,
+    epoch,
+    partition,
+    offset,
+    index,
+    hashHi,
+    hashLo,
+    event,
     first: first === null ? null : { partition: first.partition, offset: first.offset },
     record: sign === -1 && reason === 'conflict' ? await recordAt(options, partition, offset) : null,
   }

@@ -30,7 +30,7 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
 }
 
 function width(text: string): number {
-  return [...text].length
+  return Array.from(text).length
 }
 
 /** A line of progress: rewritten in place on a terminal, now and then a new one elsewhere. */

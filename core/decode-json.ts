@@ -2,10 +2,9 @@
  * The JSON forms: one event, or an order with `lines`, each of which takes the order's fields where it has none of its own. Unknown fields
  * are accepted (they stay in the kept bytes). Money is decimal text or a JSON number, read from its digits as they were written.
  */
-import type { DecodeContext } from './decode.ts'
-import { futureToleranceMs, lateAfterMs, refuse } from './decode.ts'
+import type { DecodeContext } from './decode-context.ts'
+import { futureToleranceMs, lateAfterMs, quantityMax, refuse } from './decode-context.ts'
 import { dayMs, digitsAt, parseDay } from './calendar.ts'
-import { quantityMax } from './decode-line.ts'
 import type { Decoded, EventKind, Refusal, RefusalReason, ShopEvent } from './events.ts'
 import { currencyExponent, parseAmount, plainDecimal } from './money.ts'
 import { dimensionBytesMax, labelBytesMax, normaliseId, textFault } from './text.ts'
@@ -29,7 +28,7 @@ export function decodeJson(text: string, source: string, logTimeMs: number, cont
   if (!isFields(parsed)) return refuse('unreadable', 'a JSON object is expected')
   if (countKeys(parsed) !== shape.keys) return refuse('unreadable', 'a key is given twice')
 
-  const reader = new FieldReader(text, parsed, source, logTimeMs, context)
+  const reader = new FieldReader(text, source, logTimeMs, context)
   const { lines } = parsed
   if (lines === undefined) {
     const event = reader.readEvent(parsed, null, 0)
@@ -89,16 +88,14 @@ function countKeys(value: unknown): number {
 /** Reads one record's fields; the first fault stands and every later read returns an empty value. */
 class FieldReader {
   readonly #text: string
-  readonly #record: Fields
   readonly #source: string
   readonly #logTimeMs: number
   readonly #context: DecodeContext
   #fault: Refusal | null = null
   #sources: Fields | null = null
 
-  constructor(text: string, record: Fields, source: string, logTimeMs: number, context: DecodeContext) {
+  constructor(text: string, source: string, logTimeMs: number, context: DecodeContext) {
     this.#text = text
-    this.#record = record
     this.#source = source
     this.#logTimeMs = logTimeMs
     this.#context = context

@@ -4,13 +4,11 @@
  * It has no zone and no currency: both come from the shop's settings. Its event id is its transaction id.
  */
 import { dayMs, digitsAt, parseDay } from './calendar.ts'
-import type { DecodeContext } from './decode.ts'
-import { futureToleranceMs, lateAfterMs, refuse } from './decode.ts'
+import type { DecodeContext } from './decode-context.ts'
+import { futureToleranceMs, lateAfterMs, quantityMax, refuse } from './decode-context.ts'
 import type { Decoded, ShopEvent } from './events.ts'
 import { parseAmount } from './money.ts'
 import { dimensionBytesMax, isPlainAscii, labelBytesMax, normaliseId, textFault } from './text.ts'
-
-export const quantityMax = 1_000_000
 
 const fieldNames = ['transaction id', 'user id', 'product id', 'product name', 'category', 'quantity', 'unit price', 'total', 'time', 'city'] as const
 const fieldCount = fieldNames.length

@@ -2,11 +2,12 @@
  * The one decode function of both layers: (bytes, log time, settings) → accepted events or a refusal with its reason. It is total, it
  * is pure, and no record's outcome depends on its neighbours. A change of what it answers needs a new `decodeVersion`.
  */
-import type { ZoneCalendar } from './calendar.ts'
 import { openCalendar } from './calendar.ts'
+import type { DecodeContext } from './decode-context.ts'
+import { refuse } from './decode-context.ts'
 import { decodeJson } from './decode-json.ts'
 import { decodeLine } from './decode-line.ts'
-import type { Decoded, RefusalReason, ShopSettings } from './events.ts'
+import type { Decoded, ShopSettings } from './events.ts'
 import { currencyExponent } from './money.ts'
 import { decodeUtf8 } from './text.ts'
 
@@ -14,18 +15,8 @@ export const decodeVersion = 1
 
 /** A record above this is refused whole; its bytes are kept like any other's. */
 export const recordBytesMax = 1_048_576
-/** An event dated further than this after its log time is refused: a wrong clock or year, not a sale. */
-export const futureToleranceMs = 86_400_000
-/** Late: the local day had ended more than this before the log time. */
-export const lateAfterMs = 3_600_000
 /** The record header that names the source of its ids. */
 export const sourceHeader = 'tidemark-source'
-
-export type DecodeContext = {
-  readonly calendar: ZoneCalendar
-  readonly currency: string
-  readonly currencyExponent: number
-}
 
 export type RecordToDecode = {
   readonly value: Uint8Array
@@ -38,10 +29,6 @@ export type Decoder = {
   readonly logicVersion: string
   /** `topic` names the source of ids where neither the event nor its record does. */
   decode(record: RecordToDecode, topic: string): Decoded
-}
-
-export function refuse(reason: RefusalReason, detail: string): Decoded {
-  return { refusal: { reason, detail } }
 }
 
 /** Throws RangeError for an unknown zone or currency: settings are checked before they come here. */
@@ -67,8 +54,8 @@ export function openDecoder(settings: ShopSettings): Decoder {
   }
 }
 
-type Latin1 = { latin1Slice(start: number, end: number): string }
-const latin1Slice = (Buffer.prototype as unknown as Latin1).latin1Slice
+/** The method behind `buffer.latin1Slice`, which takes any byte view without making a Buffer of it first. */
+const { latin1Slice } = Buffer.prototype as unknown as { readonly latin1Slice: (this: Uint8Array, start: number, end: number) => string }
 // oxlint-disable-next-line no-control-regex -- every ASCII character is meant
 const ascii = /^[\x00-\x7f]*$/
 

@@ -29,7 +29,7 @@ const types: pg.CustomTypesConfig = {
       // A date has no zone; the driver would make it a Date at local midnight.
       if (id === oid.date || id === oid.numeric) return String
     }
-    return pg.types.getTypeParser(id, format as 'text')
+    return pg.types.getTypeParser(id, format)
   }) as pg.CustomTypesConfig['getTypeParser'],
 }
 

@@ -71,10 +71,9 @@ function historyOptions(options: GenerateOptions, portable: boolean): HistoryOpt
   const toMs = options.to === undefined ? Math.floor(Date.now() / dayMs) * dayMs : dayOption('to', options.to)
   const fromMs = options.from === undefined ? toMs - profile.defaultDays * dayMs : dayOption('from', options.from)
   const events = wholeOption('events', options.events, profile.defaultEvents)
-  return {
-    ...{ profile: profile.name, seed: wholeOption('seed', options.seed, 1), events, fromMs, toMs },
-    ...{ zone: settings.zone, currency: settings.currency, portable, mixedCurrencies: options.currencies === true },
-  }
+  const { zone, currency } = settings
+  const seed = wholeOption('seed', options.seed, 1)
+  return { profile: profile.name, seed, events, fromMs, toMs, zone, currency, portable, mixedCurrencies: options.currencies === true }
 }
 
 function dayOption(name: string, text: string): number {
