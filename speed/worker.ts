@@ -3,7 +3,7 @@
  * opens its partitions again from the store, which alone knows what was counted. While one flush commits, the next is being filled.
  */
 import type { Decoder } from '#core/decode.ts'
-import { FencedError, LossError, TidemarkError } from '#core/errors.ts'
+import { FencedError, LossError, TidemarkError, messageOf } from '#core/errors.ts'
 import { Ledger } from '#core/ledger.ts'
 import type { EventLog, LogBatch, Vector } from '#core/ports.ts'
 import type { View } from '#core/views/view.ts'
@@ -44,17 +44,30 @@ const reportIntervalMs = 5_000
 /** Runs until aborted; then finishes the flush in hand and returns. Only errors that no retry can mend are thrown. */
 export async function runSpeedWorker(options: SpeedOptions, signal: AbortSignal): Promise<void> {
   const worker = new SpeedWorker(options)
-  const assignments = options.log.assigned(options.topic, signal)[Symbol.asyncIterator]()
+  // Also aborted when the worker fails, or it would keep partitions from others that it reads no more.
+  const leaving = new AbortController()
+  const assignments = options.log.assigned(options.topic, AbortSignal.any([signal, leaving.signal]))[Symbol.asyncIterator]()
+  try {
+    await followAssignments(worker, assignments, signal)
+  } finally {
+    leaving.abort()
+    await assignments.return?.().catch(() => undefined)
+  }
+}
+
+async function followAssignments(worker: SpeedWorker, assignments: AsyncIterator<readonly number[]>, signal: AbortSignal): Promise<void> {
   let next = assignments.next()
   let partitions: readonly number[] = []
   while (!signal.aborted) {
+    // Where the worker fails first, this is heard by nobody.
+    next.catch(() => undefined)
     const session = new AbortController()
     const stop = (): void => session.abort()
     signal.addEventListener('abort', stop, { once: true })
     const running = worker.keepRunning(partitions, session.signal)
     try {
       const changed = await Promise.race([next, running])
-      if (changed === undefined || changed.done === true) break
+      if (changed === undefined || changed.done === true) return
       partitions = changed.value
     } finally {
       session.abort()
@@ -64,7 +77,6 @@ export async function runSpeedWorker(options: SpeedOptions, signal: AbortSignal)
     // Only now, with the old partitions let go, is the log asked for the next assignment.
     next = assignments.next()
   }
-  await assignments.return?.()
 }
 
 class SpeedWorker {
@@ -93,13 +105,17 @@ class SpeedWorker {
         }
         await this.#session(partitions, signal, () => (retryMs = retryMinMs))
       } catch (thrown) {
-        if (signal.aborted) return
+        if (thrown instanceof FencedError) this.#fencedFlushes++
+        else if (!(thrown instanceof LossError)) this.#failedFlushes++
+        if (signal.aborted) {
+          // Nothing is lost with it: whoever reads these partitions next begins where the store stands.
+          this.#options.logger.warn({ partitions, code: codeOf(thrown) }, `speed layer let its partitions go without their last flush: ${messageOf(thrown)}`)
+          return
+        }
         if (thrown instanceof LossError) {
           partitions = await this.#stopPartition(partitions, thrown)
           continue
         }
-        if (thrown instanceof FencedError) this.#fencedFlushes++
-        else this.#failedFlushes++
         if (!(thrown instanceof TidemarkError && thrown.retryable)) throw thrown
         this.#options.logger.warn({ partitions, retryMs, code: thrown.code }, `speed layer opens its partitions again: ${thrown.message}`)
         await delay(retryMs, signal)
@@ -153,7 +169,7 @@ class SpeedWorker {
       await this.#report(partitions)
       flusher.throwIfFailed()
       const waitMs = accumulator.isEmpty ? reportIntervalMs : Math.max(0, flushAt - performance.now())
-      const outcome = await within(next, waitMs)
+      const outcome = await within(next, waitMs, flusher.failed)
       if (outcome === 'timeout') {
         if (!accumulator.isEmpty) await flusher.flush()
         continue
@@ -197,6 +213,7 @@ class Flusher {
   readonly #options: SpeedOptions
   readonly #accumulator: Accumulator
   readonly #onDone: (records: number) => void
+  readonly #failed = new AbortController()
   #running: Promise<void> | null = null
   #failure: { readonly thrown: unknown } | null = null
 
@@ -208,6 +225,11 @@ class Flusher {
 
   get busy(): boolean {
     return this.#running !== null
+  }
+
+  /** Aborted when a flush fails, so that nobody waits for records meanwhile. */
+  get failed(): AbortSignal {
+    return this.#failed.signal
   }
 
   throwIfFailed(): void {
@@ -229,6 +251,7 @@ class Flusher {
         },
         (thrown: unknown) => {
           this.#failure = { thrown }
+          this.#failed.abort()
         },
       )
       .finally(() => {
@@ -243,21 +266,31 @@ class Flusher {
   }
 }
 
-async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | 'timeout'> {
+/** 'timeout' also when woken. */
+async function within<T>(promise: Promise<T>, timeoutMs: number, wake?: AbortSignal): Promise<T | 'timeout'> {
+  if (wake?.aborted === true) return 'timeout'
   let timer: NodeJS.Timeout | undefined
+  let stop = (): void => undefined
   const timeout = new Promise<'timeout'>((resolve) => {
-    timer = setTimeout(() => resolve('timeout'), timeoutMs)
+    stop = () => resolve('timeout')
+    timer = setTimeout(stop, timeoutMs)
+    wake?.addEventListener('abort', stop)
   })
   try {
     return await Promise.race([promise, timeout])
   } finally {
     clearTimeout(timer)
+    wake?.removeEventListener('abort', stop)
   }
 }
 
 async function whenAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+function codeOf(thrown: unknown): string | undefined {
+  return thrown instanceof TidemarkError ? thrown.code : undefined
 }
 
 async function delay(ms: number, signal: AbortSignal): Promise<void> {
