@@ -30,11 +30,13 @@ export async function openPartitions(
   ledger: Ledger,
 ): Promise<OpenedPartition[]> {
   const partitions = [...firstOffsets.keys()].sort((a, b) => a - b)
+  // ON CONFLICT alone would wait for a flush under way, up to seconds where its worker was stopped in it.
   await run(
     database.pool,
     /* sql */ `
     INSERT INTO committed_offsets (topic, partition, first_offset, next_offset)
     SELECT $1, p.partition, p.first_offset, p.first_offset FROM unnest($2::int[], $3::bigint[]) AS p (partition, first_offset)
+    WHERE NOT EXISTS (SELECT FROM committed_offsets o WHERE o.topic = $1 AND o.partition = p.partition)
     ORDER BY p.partition ON CONFLICT DO NOTHING`,
     [topic, partitions, partitions.map((partition) => firstOffsets.get(partition)!)],
   )
