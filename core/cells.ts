@@ -52,19 +52,16 @@ export class Cells {
     }
   }
 
-  /**
-   * Columns of the cells, sorted by key so that two workers lock rows in one order: the four dimensions (numbers as they are, texts as
-   * text), then the sums.
-   */
+  /** Columns of the cells: the four dimensions (numbers as they are, texts as text), and the sums. Order is unspecified. */
   columns(): { readonly dimensions: readonly (readonly (number | string)[])[]; readonly measured: readonly Measured[] } {
-    const order = this.#sortedCells()
+    const cells = Array.from({ length: this.#size }, (_, cell) => cell)
     const dimensions = this.view.grain.map((dimension, width) =>
-      order.map((cell) => {
+      cells.map((cell) => {
         const key = this.#keys[cell * keyWidth + width]!
         return dimension.kind === 'text' ? this.#texts.text(key) : key
       }),
     )
-    return { dimensions, measured: order.map((cell) => this.#measured(cell)) }
+    return { dimensions, measured: cells.map((cell) => this.#measured(cell)) }
   }
 
   #cellOf(k0: number, k1: number, k2: number, k3: number): number {
@@ -105,23 +102,6 @@ export class Cells {
       slots[slot] = cell
     }
     this.#slots = slots
-  }
-
-  #sortedCells(): number[] {
-    const ranks = this.#texts.ranks()
-    const grain = this.view.grain
-    const width = keyWidth
-    const ranked = new Int32Array(this.#size * width)
-    for (let at = 0; at < ranked.length; at++) {
-      const key = this.#keys[at]!
-      ranked[at] = grain[at % width]!.kind === 'text' ? ranks[key]! : key
-    }
-    const cells = Array.from({ length: this.#size }, (_, cell) => cell)
-    return cells.sort((a, b) => {
-      const p = a * width
-      const q = b * width
-      return ranked[p]! - ranked[q]! || ranked[p + 1]! - ranked[q + 1]! || ranked[p + 2]! - ranked[q + 2]! || ranked[p + 3]! - ranked[q + 3]!
-    })
   }
 
   #measured(cell: number): Measured {

@@ -8,13 +8,15 @@ import type { DecodeContext } from './decode-context.ts'
 import { futureToleranceMs, lateAfterMs, quantityMax, refuse } from './decode-context.ts'
 import type { Decoded, ShopEvent } from './events.ts'
 import { parseAmount } from './money.ts'
-import { dimensionBytesMax, isPlainAscii, labelBytesMax, normaliseId, textFault } from './text.ts'
+import { dimensionBytesMax, labelBytesMax, normaliseId, textFault } from './text.ts'
 
 const fieldNames = ['transaction id', 'user id', 'product id', 'product name', 'category', 'quantity', 'unit price', 'total', 'time', 'city'] as const
 const fieldCount = fieldNames.length
+let lastGoodSource = ''
 const isText = [true, true, true, true, true, false, false, false, false, true]
 
-export function decodeLine(line: string, source: string, logTimeMs: number, context: DecodeContext): Decoded {
+/** `plain`: the line is printable ASCII throughout, so no field needs a look at its characters. */
+export function decodeLine(line: string, plain: boolean, source: string, logTimeMs: number, context: DecodeContext): Decoded {
   const text = withoutLineEnd(line)
   const fields = splitFields(text)
   if (typeof fields === 'string') return refuse('unreadable', fields)
@@ -22,10 +24,12 @@ export function decodeLine(line: string, source: string, logTimeMs: number, cont
     const few = fields.length < fieldCount && fields.length > 1
     return refuse(few ? 'missing-field' : 'unreadable', `${fields.length} fields; a line has ${fieldCount}`)
   }
-  // The source comes from a header, so it is checked like a field, but only where it is out of the ordinary.
-  const sourceFault = textFault(source, dimensionBytesMax)
-  if (sourceFault !== null) return refuse(sourceFault, 'source')
-  const plain = isPlainAscii(text)
+  // The source comes from a header, so it is checked like a field; nearly always it is the one before.
+  if (source !== lastGoodSource) {
+    const sourceFault = source.trim() === '' ? 'missing-field' : textFault(source, dimensionBytesMax)
+    if (sourceFault !== null) return refuse(sourceFault, 'source')
+    lastGoodSource = source
+  }
   for (let i = 0; i < fieldCount; i++) {
     const field = fields[i]!
     if (field.length === 0) return refuse('missing-field', fieldNames[i]!)

@@ -41,7 +41,7 @@ export class Fold {
     return this.#cells.reduce((sum, cells) => sum + cells.size, 0)
   }
 
-  /** Each view's cells, sorted by key. */
+  /** Each view's cells. */
   views(): FoldedView[] {
     return this.#cells.map((cells) => ({ view: cells.view, ...cells.columns() }))
   }

@@ -57,14 +57,14 @@ function hashText(text: string, seed: Uint32Array | null, out: Uint32Array, at: 
   let h3 = seed === null ? 0 : seed[2]!
   let h4 = seed === null ? 0 : seed[3]!
   const length = text.length
+  const whole = length - (length % 8)
   let i = 0
-  // Past the end charCodeAt is NaN and counts as 0; the length is mixed in below.
-  while (i < length) {
+  // Reading past the end gives NaN, which makes every value a double; so whole blocks first, then what is left.
+  for (; i < whole; i += 8) {
     const k1 = text.charCodeAt(i) | (text.charCodeAt(i + 1) << 16)
     const k2 = text.charCodeAt(i + 2) | (text.charCodeAt(i + 3) << 16)
     const k3 = text.charCodeAt(i + 4) | (text.charCodeAt(i + 5) << 16)
     const k4 = text.charCodeAt(i + 6) | (text.charCodeAt(i + 7) << 16)
-    i += 8
     h1 ^= Math.imul(rotate(Math.imul(k1, c1), 15), c2)
     h1 = (Math.imul((rotate(h1, 19) + h2) | 0, 5) + 0x561ccd1b) | 0
     h2 ^= Math.imul(rotate(Math.imul(k2, c2), 16), c3)
@@ -74,7 +74,16 @@ function hashText(text: string, seed: Uint32Array | null, out: Uint32Array, at: 
     h4 ^= Math.imul(rotate(Math.imul(k4, c4), 18), c1)
     h4 = (Math.imul((rotate(h4, 13) + h1) | 0, 5) + 0x32ac3b17) | 0
   }
+  if (i < length) h1 ^= Math.imul(rotate(Math.imul(unitsAt(text, i, length), c1), 15), c2)
+  if (i + 2 < length) h2 ^= Math.imul(rotate(Math.imul(unitsAt(text, i + 2, length), c2), 16), c3)
+  if (i + 4 < length) h3 ^= Math.imul(rotate(Math.imul(unitsAt(text, i + 4, length), c3), 17), c4)
+  if (i + 6 < length) h4 ^= Math.imul(rotate(Math.imul(unitsAt(text, i + 6, length), c4), 18), c1)
   mixLanes(out, at, h1 ^ length, h2 ^ length, h3 ^ length, h4 ^ length)
+}
+
+/** One or two units at `at`. */
+function unitsAt(text: string, at: number, length: number): number {
+  return at + 1 < length ? text.charCodeAt(at) | (text.charCodeAt(at + 1) << 16) : text.charCodeAt(at)
 }
 
 function lanesOfSource(source: string): Uint32Array {
@@ -128,22 +137,42 @@ export function idHash(source: string, eventId: string): { hi: number; lo: numbe
   return { hi: scratch[0]!, lo: scratch[1]! }
 }
 
-/** Two units a step; past the end charCodeAt is NaN and counts as 0, and the length is mixed in first. */
 function mixText(hash: number, text: string): number {
   const length = text.length
   let h = Math.imul(hash ^ length, 0x9e3779b1)
-  for (let i = 0; i < length; i += 2) {
+  const last = length - 1
+  for (let i = 0; i < last; i += 2) {
     h = Math.imul(h ^ (text.charCodeAt(i) | (text.charCodeAt(i + 1) << 16)), 0x85ebca6b)
     h ^= h >>> 15
   }
-  return h
+  if (length % 2 === 1) h = Math.imul(h ^ text.charCodeAt(last), 0x85ebca6b)
+  return h ^ (h >>> 15)
+}
+
+const textHashes = new Map<string, number>()
+const textHashesMax = 100_000
+
+/** The hash of a text that comes again and again, as cities and products do: looked up, not computed. */
+function hashOfCommon(text: string): number {
+  let hash = textHashes.get(text)
+  if (hash === undefined) {
+    if (textHashes.size >= textHashesMax) textHashes.clear()
+    hash = mixText(0, text)
+    textHashes.set(text, hash)
+  }
+  return hash
+}
+
+function mixHash(hash: number, added: number): number {
+  const h = Math.imul(hash ^ added, 0xc2b2ae35)
+  return h ^ (h >>> 16)
 }
 
 function mixNumber(hash: number, value: number): number {
-  // A number that a 53-bit integer fills, in two halves; null is −1, which no field holds.
   const low = value | 0
-  const high = Math.floor(value / 0x1_0000_0000) | 0
-  return finalMix(Math.imul(hash ^ low, 0x9e3779b1) ^ high)
+  // Most fields fit 32 bits; times and large amounts bring their upper half too.
+  const h = Math.imul(hash ^ low, 0x9e3779b1)
+  return low === value ? h ^ (h >>> 16) : finalMix(h ^ Math.floor(value / 0x1_0000_0000))
 }
 
 /**
@@ -152,15 +181,16 @@ function mixNumber(hash: number, value: number): number {
  */
 export function fieldsChecksum(event: ShopEvent): number {
   let h = event.kind === 'sale' ? 0x811c9dc5 : 0x2f0b4c47
-  h = mixText(h, event.orderId)
+  // Only events of one id are compared, so an order id that is the event id says nothing.
+  h = event.orderId === event.eventId ? mixHash(h, 1) : mixText(h, event.orderId)
   h = mixText(h, event.userId)
-  h = mixText(h, event.productId)
-  h = mixText(h, event.productName)
-  h = mixText(h, event.category)
-  h = mixText(h, event.city)
-  h = mixText(h, event.currency)
-  h = event.brand === null ? mixNumber(h, -1) : mixText(h, event.brand)
-  h = event.refundOf === null ? mixNumber(h, -1) : mixText(h, event.refundOf)
+  h = mixHash(h, hashOfCommon(event.productId))
+  h = mixHash(h, hashOfCommon(event.productName))
+  h = mixHash(h, hashOfCommon(event.category))
+  h = mixHash(h, hashOfCommon(event.city))
+  h = mixHash(h, hashOfCommon(event.currency))
+  h = mixHash(h, event.brand === null ? 0 : hashOfCommon(event.brand) | 1)
+  h = event.refundOf === null ? mixHash(h, 0) : mixText(h, event.refundOf)
   h = mixNumber(h, event.orderLine)
   h = mixNumber(h, event.quantity)
   h = mixNumber(h, event.unitPriceMinor ?? -1)

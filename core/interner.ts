@@ -22,13 +22,4 @@ export class Interner {
   get size(): number {
     return this.#texts.length
   }
-
-  /** Code → rank of its text by UTF-16 units: an order that every worker shares. */
-  ranks(): Int32Array {
-    const codes = this.#texts.map((_, code) => code)
-    codes.sort((a, b) => (this.#texts[a]! < this.#texts[b]! ? -1 : 1))
-    const ranks = new Int32Array(codes.length)
-    for (const [rank, code] of codes.entries()) ranks[code] = rank
-    return ranks
-  }
 }

@@ -5,12 +5,11 @@
 import type { PoolClient } from 'pg'
 import { FencedError } from '#core/errors.ts'
 import type { DeadLetterReason } from '#core/events.ts'
-import type { Measured } from '#core/views/measures.ts'
-import type { View } from '#core/views/view.ts'
 import type { Database } from './database.ts'
 import { inTransaction } from './database.ts'
 import { readEpochForFlush } from './epochs.ts'
-import { addLiveCells } from './view-tables.ts'
+import type { LiveCells } from './live-rows.ts'
+import { appendLiveRows } from './live-rows.ts'
 
 export type PartitionFlush = {
   readonly partition: number
@@ -26,12 +25,6 @@ export type PartitionFlush = {
   readonly refused: number
   readonly late: number
   readonly page: { readonly ids: number; readonly entries: Uint8Array; readonly hashHiSum: number; readonly hashLoSum: number }
-}
-
-export type CellColumns = {
-  readonly view: View
-  readonly dimensions: readonly (readonly (number | string)[])[]
-  readonly measured: readonly Measured[]
 }
 
 export type DeadLetter = {
@@ -53,7 +46,7 @@ export type MinuteCell = { readonly minuteMs: number; readonly currency: string;
 export type Flush = {
   readonly topic: string
   readonly partitions: readonly PartitionFlush[]
-  readonly cells: readonly CellColumns[]
+  readonly cells: readonly LiveCells[]
   readonly deadLetters: readonly DeadLetter[]
   readonly productNames: readonly ProductName[]
   readonly minutes: readonly MinuteCell[]
@@ -72,10 +65,10 @@ export async function commitFlush(database: Database, flush: Flush, faults: Flus
     const current = await readEpochForFlush(client)
     await moveOffsets(client, flush)
     await storePages(client, current, flush)
-    for (const cells of flush.cells) await addCells(client, current, cells)
+    for (const cells of flush.cells) await appendLiveRows(client, current, cells)
     if (flush.deadLetters.length > 0) await storeDeadLetters(client, current, flush)
     if (flush.productNames.length > 0) await nameProducts(client, current, flush.productNames)
-    if (flush.minutes.length > 0) await addMinutes(client, flush.minutes)
+    if (flush.minutes.length > 0) await addMinutes(client, flush)
     await faults.beforeCommit?.(client)
     return current
   })
@@ -133,21 +126,15 @@ async function moveOffsets(client: PoolClient, flush: Flush): Promise<void> {
 async function storePages(client: PoolClient, epoch: number, flush: Flush): Promise<void> {
   const parts = flush.partitions.filter((part) => part.page.ids > 0)
   if (parts.length === 0) return
-  await client.query(
-    /* sql */ `
-    INSERT INTO ledger_pages (topic, partition, epoch, from_offset, to_offset, ids, entries)
-    SELECT $1, p.partition, $2, p.from_offset, p.to_offset, p.ids, p.entries
-    FROM unnest($3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bytea[]) AS p (partition, from_offset, to_offset, ids, entries)`,
-    [
-      flush.topic,
-      epoch,
-      parts.map((part) => part.partition),
-      parts.map((part) => part.fromOffset),
-      parts.map((part) => part.toOffset),
-      parts.map((part) => part.page.ids),
-      parts.map((part) => Buffer.from(part.page.entries.buffer, part.page.entries.byteOffset, part.page.entries.byteLength)),
-    ],
-  )
+  // One by one: a Buffer of its own is sent as bytes, in an array it would go as twice as many hexadecimal digits.
+  for (const part of parts) {
+    const { entries, ids } = part.page
+    await client.query({
+      name: 'store_ledger_page',
+      text: 'INSERT INTO ledger_pages (topic, partition, epoch, from_offset, to_offset, ids, entries) VALUES ($1, $2, $3, $4, $5, $6, $7)',
+      values: [flush.topic, part.partition, epoch, part.fromOffset, part.toOffset, ids, Buffer.from(entries.buffer, entries.byteOffset, entries.byteLength)],
+    })
+  }
   await client.query(
     /* sql */ `
     INSERT INTO live_counts AS t (epoch, topic, partition, events, hash_hi_sum, hash_lo_sum)
@@ -164,27 +151,6 @@ async function storePages(client: PoolClient, epoch: number, flush: Flush): Prom
       parts.map((part) => part.page.hashLoSum),
     ],
   )
-}
-
-async function addCells(client: PoolClient, epoch: number, cells: CellColumns): Promise<void> {
-  const { measured } = cells
-  if (measured.length === 0) return
-  const name = `add_live_${cells.view.name}`
-  await client.query({
-    name,
-    text: addLiveCells(cells.view),
-    values: [
-      epoch,
-      ...cells.dimensions,
-      measured.map((m) => m.transactions),
-      measured.map((m) => m.orders),
-      measured.map((m) => m.refundEvents),
-      measured.map((m) => m.unitsSold),
-      measured.map((m) => m.unitsRefunded),
-      measured.map((m) => m.grossMinor),
-      measured.map((m) => m.refundsMinor),
-    ],
-  })
 }
 
 async function storeDeadLetters(client: PoolClient, epoch: number, flush: Flush): Promise<void> {
@@ -234,13 +200,13 @@ async function nameProducts(client: PoolClient, epoch: number, names: readonly P
   )
 }
 
-async function addMinutes(client: PoolClient, minutes: readonly MinuteCell[]): Promise<void> {
-  const sorted = [...minutes].sort((a, b) => a.minuteMs - b.minuteMs || (a.currency < b.currency ? -1 : 1))
+async function addMinutes(client: PoolClient, flush: Flush): Promise<void> {
+  const sorted = [...flush.minutes].sort((a, b) => a.minuteMs - b.minuteMs || (a.currency < b.currency ? -1 : 1))
   await client.query(
     /* sql */ `
-    INSERT INTO live_minutes AS t (minute_ms, currency, transactions, gross_minor, refunds_minor)
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-    ON CONFLICT (minute_ms, currency) DO UPDATE SET
+    INSERT INTO live_minutes AS t (partition, minute_ms, currency, transactions, gross_minor, refunds_minor)
+    SELECT $6, * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+    ON CONFLICT (minute_ms, currency, partition) DO UPDATE SET
       transactions = t.transactions + EXCLUDED.transactions, gross_minor = t.gross_minor + EXCLUDED.gross_minor,
       refunds_minor = t.refunds_minor + EXCLUDED.refunds_minor`,
     [
@@ -249,11 +215,12 @@ async function addMinutes(client: PoolClient, minutes: readonly MinuteCell[]): P
       sorted.map((cell) => cell.transactions),
       sorted.map((cell) => cell.grossMinor),
       sorted.map((cell) => cell.refundsMinor),
+      Math.min(...flush.partitions.map((part) => part.partition)),
     ],
   )
   // SKIP LOCKED: two workers that both tidy up must not wait for each other in different orders.
   await client.query(
-    /* sql */ `DELETE FROM live_minutes WHERE (minute_ms, currency) IN (SELECT minute_ms, currency FROM live_minutes WHERE minute_ms < $1 FOR UPDATE SKIP LOCKED)`,
+    /* sql */ `DELETE FROM live_minutes WHERE (minute_ms, currency, partition) IN (SELECT minute_ms, currency, partition FROM live_minutes WHERE minute_ms < $1 FOR UPDATE SKIP LOCKED)`,
     [sorted.at(-1)!.minuteMs - minutesKeptMs],
   )
 }

@@ -40,6 +40,7 @@ export async function pruneStore(database: Database, keepBatches: number, ledger
       liveRows += (await client.query(`DELETE FROM live_${view.name} WHERE epoch <= $1`, [oldestEpoch])).rowCount ?? 0
       await client.query(`DELETE FROM correction_${view.name} WHERE epoch <= $1`, [oldestEpoch])
     }
+    await client.query('DELETE FROM live_runs WHERE epoch <= $1', [oldestEpoch])
     const pages = await dropOldPages(client, ledgerIdsMax, oldestEpoch)
     return { batches: gone.map((row) => Number(row.batch)), oldestEpoch, liveRows, pages }
   })

@@ -1,4 +1,4 @@
-/** Every view, in the order in which a flush locks their rows. */
+/** Every view. */
 import { pace } from './pace.ts'
 import { productCitySales } from './product-city-sales.ts'
 import { productSales } from './product-sales.ts'

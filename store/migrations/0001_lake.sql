@@ -106,14 +106,16 @@ CREATE TABLE product_names (
   record_index integer NOT NULL
 ) WITH (fillfactor = 80);
 
--- The last hours by minute of event time, for the live line only; no part of the merge.
+-- The last hours by minute of event time, for the live line only; no part of the merge. A row per partition (the flush's first), so that two workers
+-- do not wait for each other.
 CREATE TABLE live_minutes (
   minute_ms bigint NOT NULL,
   currency text COLLATE "C" NOT NULL,
+  partition integer NOT NULL,
   transactions bigint NOT NULL,
   gross_minor bigint NOT NULL,
   refunds_minor bigint NOT NULL,
-  PRIMARY KEY (minute_ms, currency)
+  PRIMARY KEY (minute_ms, currency, partition)
 ) WITH (fillfactor = 50);
 
 -- Seasons: a season belongs to the year it starts in and lasts until the next one's first day.

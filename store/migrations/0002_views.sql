@@ -1,7 +1,17 @@
 -- Up Migration
 
--- The tables of each view (core/views/): live rows keyed by epoch, batch rows keyed by row version, correction rows, and the merged view that a BI
--- tool can read. The period stands in front of the epoch: readers ask for days, of few epochs.
+-- The tables of each view (core/views/): live rows of each epoch, batch rows of each row version, correction rows, and the merged view that a BI tool
+-- can read. Live rows are deltas: a flush appends, and what belongs together is summed by readers and merged in the background
+-- (docs/decisions/0005). The period stands in front of the epoch: readers ask for days, of few epochs.
+
+-- Rows of live tables per (view, epoch, period): appended by each flush, and one for what the last merge left. Says what is worth merging.
+CREATE TABLE live_runs (
+  view text COLLATE "C" NOT NULL,
+  epoch bigint NOT NULL,
+  period date NOT NULL,
+  rows integer NOT NULL,
+  merged boolean NOT NULL
+);
 
 CREATE TABLE live_revenue (
   epoch bigint NOT NULL,
@@ -15,9 +25,9 @@ CREATE TABLE live_revenue (
   units_sold bigint NOT NULL,
   units_refunded bigint NOT NULL,
   gross_minor bigint NOT NULL,
-  refunds_minor bigint NOT NULL,
-  PRIMARY KEY (local_day, epoch, city, category, currency)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+  refunds_minor bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX live_revenue_by_period ON live_revenue (local_day, epoch);
 
 CREATE TABLE batch_revenue (
   version bigint NOT NULL,
@@ -90,9 +100,9 @@ CREATE TABLE live_product_sales (
   units_sold bigint NOT NULL,
   units_refunded bigint NOT NULL,
   gross_minor bigint NOT NULL,
-  refunds_minor bigint NOT NULL,
-  PRIMARY KEY (local_day, epoch, product_id, category, currency)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+  refunds_minor bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX live_product_sales_by_period ON live_product_sales (local_day, epoch);
 
 CREATE TABLE batch_product_sales (
   version bigint NOT NULL,
@@ -165,9 +175,9 @@ CREATE TABLE live_product_city_sales (
   units_sold bigint NOT NULL,
   units_refunded bigint NOT NULL,
   gross_minor bigint NOT NULL,
-  refunds_minor bigint NOT NULL,
-  PRIMARY KEY (local_month, epoch, product_id, city, currency)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+  refunds_minor bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX live_product_city_sales_by_period ON live_product_city_sales (local_month, epoch);
 
 CREATE TABLE batch_product_city_sales (
   version bigint NOT NULL,
@@ -240,9 +250,9 @@ CREATE TABLE live_pace (
   units_sold bigint NOT NULL,
   units_refunded bigint NOT NULL,
   gross_minor bigint NOT NULL,
-  refunds_minor bigint NOT NULL,
-  PRIMARY KEY (local_day, epoch, local_hour, category, currency)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+  refunds_minor bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX live_pace_by_period ON live_pace (local_day, epoch);
 
 CREATE TABLE batch_pace (
   version bigint NOT NULL,

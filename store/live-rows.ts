@@ -1,0 +1,129 @@
+/**
+ * Live rows: the deltas of flushes. A flush appends its cells with COPY, and readers sum what they find, so no row is locked, two workers never wait for
+ * each other on a hot cell, and a cell costs a quarter of an upsert (docs/decisions/0005). In the background rows of one period are merged; the merge
+ * inserts only what its own DELETE returned, in one statement, so that no reader sees half of it and nothing is counted twice.
+ */
+import { once } from 'node:events'
+import type { PoolClient } from 'pg'
+import { from as copyFrom } from 'pg-copy-streams'
+import { formatDay } from '#core/calendar.ts'
+import type { Measured } from '#core/views/measures.ts'
+import { views } from '#core/views/all.ts'
+import type { View } from '#core/views/view.ts'
+import type { Database } from './database.ts'
+import { inTransaction, run } from './database.ts'
+import { lockKeys, lockPurpose } from './epochs.ts'
+import { grainList, measureList, sumList } from './view-tables.ts'
+
+export type LiveCells = {
+  readonly view: View
+  readonly dimensions: readonly (readonly (number | string)[])[]
+  readonly measured: readonly Measured[]
+}
+
+/** Fewer appended rows than this are not worth a merge. */
+const mergeRowsMin = 200
+/** Merging again before the period grew by this share would rewrite the same rows over and over. */
+const mergeShareMin = 0.25
+const chunkBytes = 256 * 1024
+
+/** Appends one view's cells of a flush. */
+export async function appendLiveRows(client: PoolClient, epoch: number, cells: LiveCells): Promise<void> {
+  const { view, measured } = cells
+  if (measured.length === 0) return
+  const stream = client.query(copyFrom(`COPY live_${view.name} (epoch, ${grainList(view)}, ${measureList}) FROM STDIN`))
+  const done = once(stream, 'finish')
+  for (const chunk of copyText(epoch, cells)) {
+    if (!stream.write(chunk)) await Promise.race([once(stream, 'drain'), done])
+  }
+  stream.end()
+  await done
+  await recordRuns(client, epoch, cells)
+}
+
+/** PostgreSQL's text format of COPY: tabs between, a line each. */
+function* copyText(epoch: number, { view, dimensions, measured }: LiveCells): Generator<Buffer> {
+  const columns = dimensions.map((column, i) => textOf(view.grain[i]!.kind, column))
+  let text = ''
+  for (let row = 0; row < measured.length; row++) {
+    const m = measured[row]!
+    text +=
+      `${epoch}\t${columns[0]!(row)}\t${columns[1]!(row)}\t${columns[2]!(row)}\t${columns[3]!(row)}\t` +
+      `${m.transactions}\t${m.orders}\t${m.refundEvents}\t${m.unitsSold}\t${m.unitsRefunded}\t${m.grossMinor}\t${m.refundsMinor}\n`
+    if (text.length < chunkBytes) continue
+    yield Buffer.from(text)
+    text = ''
+  }
+  if (text !== '') yield Buffer.from(text)
+}
+
+function textOf(kind: 'text' | 'day' | 'hour', column: readonly (number | string)[]): (row: number) => string {
+  if (kind === 'hour') return (row) => String(column[row])
+  if (kind === 'day') {
+    // Few days, many rows.
+    const known = new Map<number, string>()
+    return (row) => {
+      const day = column[row] as number
+      let text = known.get(day)
+      if (text === undefined) {
+        text = formatDay(day)
+        known.set(day, text)
+      }
+      return text
+    }
+  }
+  // Accepted text holds no control characters, so a backslash is all that COPY would read as something else.
+  return (row) => {
+    const text = column[row] as string
+    return text.includes('\\') ? text.replaceAll('\\', '\\\\') : text
+  }
+}
+
+async function recordRuns(client: PoolClient, epoch: number, { view, dimensions, measured }: LiveCells): Promise<void> {
+  const rows = new Map<number, number>()
+  const periods = dimensions[0] as readonly number[]
+  for (let row = 0; row < measured.length; row++) rows.set(periods[row]!, (rows.get(periods[row]!) ?? 0) + 1)
+  await client.query({
+    name: 'record_live_runs',
+    text: /* sql */ `
+      INSERT INTO live_runs (view, epoch, period, rows, merged) SELECT $1, $2, DATE '1970-01-01' + r.period, r.rows, false FROM unnest($3::int[], $4::int[]) AS r (period, rows)`,
+    values: [view.name, epoch, [...rows.keys()], [...rows.values()]],
+  })
+}
+
+/** Merges the period with the most appended rows, if any is worth it. Resolves to the rows that became fewer, 0 when there is nothing to do. */
+export async function mergeLiveRows(database: Database): Promise<number> {
+  return inTransaction(database, { durable: false }, async (client) => {
+    const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}${lockPurpose.liveMerge}) AS ours`)
+    if (lock?.ours !== true) return 0
+    const [group] = await run<{ view: string; epoch: bigint; period: string }>(
+      client,
+      /* sql */ `
+      SELECT view, epoch, period FROM live_runs GROUP BY view, epoch, period
+      HAVING sum(rows) FILTER (WHERE NOT merged) >= ${mergeRowsMin}
+        AND count(*) FILTER (WHERE NOT merged) > 1
+        AND sum(rows) FILTER (WHERE NOT merged) >= ${mergeShareMin} * coalesce(sum(rows) FILTER (WHERE merged), 0)
+      ORDER BY sum(rows) FILTER (WHERE NOT merged) DESC LIMIT 1`,
+    )
+    if (group === undefined) return 0
+    return mergePeriod(client, views.find((view) => view.name === group.view)!, Number(group.epoch), group.period)
+  })
+}
+
+async function mergePeriod(client: PoolClient, view: View, epoch: number, period: string): Promise<number> {
+  await client.query('DELETE FROM live_runs WHERE view = $1 AND epoch = $2 AND period = $3', [view.name, epoch, period])
+  // A flush that commits between the two statements leaves its run behind although its rows are merged: it asks for a merge too many, no more.
+  const [merged] = await run<{ before: bigint; after: bigint }>(
+    client,
+    /* sql */ `
+    WITH appended AS (DELETE FROM live_${view.name} WHERE ${view.grain[0].name} = $2 AND epoch = $1 RETURNING ${grainList(view)}, ${measureList}),
+    inserted AS (
+      INSERT INTO live_${view.name} (epoch, ${grainList(view)}, ${measureList})
+      SELECT $1, ${grainList(view)}, ${sumList} FROM appended GROUP BY ${grainList(view)} RETURNING 1)
+    SELECT (SELECT count(*) FROM appended) AS before, (SELECT count(*) FROM inserted) AS after`,
+    [epoch, period],
+  )
+  const { before, after } = merged!
+  await client.query('INSERT INTO live_runs (view, epoch, period, rows, merged) VALUES ($1, $2, $3, $4, true)', [view.name, epoch, period, after])
+  return Math.max(1, Number(before - after))
+}
