@@ -71,4 +71,6 @@ export type Answer<Row> = {
   readonly receipt: Receipt
   /** Changes whenever anything in the answer may have changed; equal versions of one request are equal answers. */
   readonly version: string
+  /** How often the publish pointer has moved: it rises with every publication and roll-back. */
+  readonly moves: number
 }

@@ -6,8 +6,7 @@
  * 170 µs, 50 groups sent as rows +170 µs). So each layer's groups come as one row: texts joined by U+0001, which no dimension may hold, and
  * sums as an array; and a shop of one currency, the usual one, is first asked without the currency among the grouping keys.
  */
-import { civilFromDays } from '#core/calendar.ts'
-import { formatDay } from '#core/calendar.ts'
+import { daysFromCivil, formatDay } from '#core/calendar.ts'
 import type { Period, Seasons } from '#core/period.ts'
 import { monthKey, seasonKey, seasonsFollowMonths, yearKey, yearText } from '#core/period.ts'
 import { InvalidRequestError } from '#core/errors.ts'
@@ -15,8 +14,9 @@ import type { Answer, RevenueKey, RevenueRow } from '#core/receipt.ts'
 import { measures } from '#core/views/measures.ts'
 import { revenue } from '#core/views/revenue.ts'
 import type { AnswerTerms, Filters, PeriodRequest, Sums } from './answers.ts'
-import { Values, addLayer, addPeriod, askStatement, compareBytes, daysMax, emptySums, figuresOf, isEmpty, isOneDay, refuseTooManyRows, resolvePeriod, rowsMax, sharesOf, withSeasons } from './answers.ts'
+import { Values, addDays, addLayer, addMonths, askStatement, compareBytes, daysMax, emptySums, figuresOf, isEmpty, isOneDay, refuseTooManyRows, resolvePeriod, rowsMax, sharesOf, withSeasons } from './answers.ts'
 import type { Queryable } from './database.ts'
+import { aboveHorizon, batchParts } from './layers.ts'
 import type { TaggedRow } from './receipt.ts'
 import { partsSql, taggedSelect, tags } from './receipt.ts'
 
@@ -60,12 +60,12 @@ export async function answerRevenue(queryable: Queryable, request: RevenueReques
     const guess = request.currency ?? guesses.get(queryable) ?? null
     const asked = (await ask(queryable, request, { ...plan, currency: guess }, terms)) ?? (await ask(queryable, request, { ...plan, currency: null }, terms))!
     if (request.currency === undefined) guesses.set(queryable, onlyCurrency(asked.groups))
-    const groups = [...asked.groups].filter((group) => !isEmpty(group.sums))
+    const groups = asked.groups.filter((group) => !isEmpty(group.sums))
     if (groups.length > rowsMax) refuseTooManyRows()
     const rows = groups.map((group) => ({ ...group.keys, ...figuresOf(group.sums, group.currency) }))
     rows.sort(byKeys(request.by))
     const receipt = asked.parts.receipt(sharesOf(groups.map((group) => [group.currency, group.sums])))
-    return { seasonVersion: asked.parts.state.seasonVersion, answer: { rows, receipt, version: asked.parts.version } }
+    return { seasonVersion: asked.parts.state.seasonVersion, answer: { rows, receipt, version: asked.parts.version, moves: asked.parts.state.moves } }
   })
 }
 
@@ -82,12 +82,12 @@ async function ask(queryable: Queryable, request: RevenueRequest, plan: Plan, te
     if (row[5] === 'true') return null
     readLayer(row, request.by, plan, groups)
   }
-  return { parts, groups: groups.values() }
+  return { parts, groups: [...groups.values()] }
 }
 
 function figuresSql(request: RevenueRequest, plan: Plan, values: Values): string[] {
-  const { from, to, monthFrom, monthTo } = addPeriod(values, plan.period)
-  const oneDay = isOneDay(plan.period)
+  const inPeriod = addDays(values, plan.period)('c.local_day')
+  const months = addMonths(values, plan.period)
   const currency = plan.currency === null ? null : values.add(plan.currency, 'text')
   const filters = [
     ...(request.city === undefined ? [] : [`c.city = ${values.add(request.city, 'text')}`]),
@@ -97,8 +97,6 @@ function figuresSql(request: RevenueRequest, plan: Plan, values: Values): string
   const seasonStarts =
     plan.kind === 'season' ? values.add(plan.seasons!.starts.map((start) => start.firstMonth * 100 + start.firstDay), 'int[]') : ''
   const wholeMonths = plan.kind === 'month' || plan.kind === 'year' || (plan.kind === 'season' && seasonsFollowMonths(plan.seasons!))
-  const days = oneDay ? `c.local_day = ${from}` : `c.local_day >= ${from} AND c.local_day < ${to}`
-  const pointed = (column: string): string => `(SELECT ${column} FROM publish_pointer)`
   const layer = (tag: number, source: string, conditions: readonly string[], date: string): string => {
     const keys = [
       ...(plan.kind === 'none' ? [] : [`${periodSql(plan.kind, date, seasonStarts)} AS period`]),
@@ -125,19 +123,14 @@ function figuresSql(request: RevenueRequest, plan: Plan, values: Values): string
       ) g HAVING count(*) > 0`,
     )
   }
-  const parts = `p.batch = ${pointed('batch')} AND p.view = 'revenue' AND p.month`
+  const parts = batchParts(revenue, months)
   return [
-    partsSql(revenue, monthFrom, monthTo),
-    oneDay
-      ? layer(tags.batch, 'batch_revenue c', [`c.version = (SELECT p.version FROM batch_parts p WHERE ${parts} = ${monthFrom})`, days], 'c.local_day')
-      : layer(
-          tags.batch,
-          'batch_parts p JOIN batch_revenue c ON c.version = p.version',
-          [`${parts} >= ${monthFrom} AND p.month < ${monthTo}`, days],
-          wholeMonths ? 'p.month' : 'c.local_day',
-        ),
-    layer(tags.live, 'live_revenue c', [days, `c.epoch > ${pointed('epoch')}`], 'c.local_day'),
-    layer(tags.correction, 'correction_revenue c', [days, `c.epoch > ${pointed('epoch')}`], 'c.local_day'),
+    partsSql(revenue, months),
+    isOneDay(plan.period)
+      ? layer(tags.batch, 'batch_revenue c', [`c.version = (SELECT p.version FROM batch_parts p WHERE ${parts})`, inPeriod], 'c.local_day')
+      : layer(tags.batch, 'batch_parts p JOIN batch_revenue c ON c.version = p.version', [parts, inPeriod], wholeMonths ? 'p.month' : 'c.local_day'),
+    layer(tags.live, 'live_revenue c', [inPeriod, aboveHorizon], 'c.local_day'),
+    layer(tags.correction, 'correction_revenue c', [inPeriod, aboveHorizon], 'c.local_day'),
   ]
 }
 
@@ -171,20 +164,12 @@ function periodKeys(by: readonly RevenueKey[], { kind, period, seasons }: Plan):
   if (kind === 'none') return () => (isOneDay(period) ? ofDay(period.fromDay) : {})
   if (kind === 'day') return ofDay
   if (kind === 'year') return (year) => ({ year: yearText(year) })
-  if (kind === 'month') return (month) => ofDay(firstDayOfMonth(month))
+  if (kind === 'month') return (month) => ofDay(daysFromCivil(Math.floor(month / 12), (month % 12) + 1, 1))
   return (value) => {
     const begun = value % 1000
     const year = Math.floor(value / 1000)
     return { season: begun === 0 ? `${yearText(year - 1)}-${seasons!.starts.at(-1)!.name}` : `${yearText(year)}-${seasons!.starts[begun - 1]!.name}` }
   }
-}
-
-function firstDayOfMonth(month: number): number {
-  return Date.UTC(2000, 0, 1) / 86_400_000 + daysSince2000(Math.floor(month / 12), (month % 12) + 1)
-}
-
-function daysSince2000(year: number, month: number): number {
-  return dayOf(year, month) - dayOf(2000, 1)
 }
 
 function readLayer(row: TaggedRow, by: readonly RevenueKey[], plan: Plan, groups: Map<string, Group>): void {
@@ -208,5 +193,27 @@ function readLayer(row: TaggedRow, by: readonly RevenueKey[], plan: Plan, groups
     let group = groups.get(id)
     if (group === undefined) groups.set(id, (group = { keys, currency: money, sums: emptySums() }))
     addLayer(group.sums, tag, figures[at]!.split(',').map(BigInt))
+  }
+}
+
+function checkRange({ by }: RevenueRequest, { fromDay, toDay }: Period): void {
+  if (by.includes('day') && fromDay !== null && toDay !== null && toDay - fromDay > daysMax) {
+    throw new InvalidRequestError(`By day, an answer covers at most ${daysMax} days (20 years). Ask for a shorter range, or by month or year.`, { daysMax })
+  }
+}
+
+function onlyCurrency(groups: readonly Group[]): string | null {
+  const first = groups[0]?.currency ?? null
+  return groups.every((group) => group.currency === first) ? first : null
+}
+
+function byKeys(by: readonly RevenueKey[]): (a: RevenueRow, b: RevenueRow) => number {
+  const keys = [...by, 'currency'] as const
+  return (a, b) => {
+    for (const key of keys) {
+      const order = compareBytes(a[key]!, b[key]!)
+      if (order !== 0) return order
+    }
+    return 0
   }
 }

@@ -3,6 +3,7 @@
  * the map of parts, live and correction rows of the epochs above the pointer's, and the receipt. Nobody sees half a swap.
  */
 import { createHash } from 'node:crypto'
+import type { QueryArrayConfig } from 'pg'
 import { currencyExponent, formatMinor } from '#core/money.ts'
 import { InvalidRequestError, StaleHorizonError } from '#core/errors.ts'
 import { formatDay, monthStart } from '#core/calendar.ts'
@@ -13,6 +14,7 @@ import { measures } from '#core/views/measures.ts'
 import type { Queryable } from './database.ts'
 import { translateError } from './database.ts'
 import type { AnswerTerms, ReceiptParts, TaggedRow } from './receipt.ts'
+import type { MonthBounds } from './layers.ts'
 import { readReceipt, stateSql, tags } from './receipt.ts'
 import { readSeasons } from './seasons.ts'
 
@@ -57,7 +59,8 @@ export async function askStatement(queryable: Queryable, figuresSql: readonly st
   const text = [stateSql, ...figuresSql].join('\nUNION ALL ')
   const name = preparedName(text)
   try {
-    const { rows } = await queryable.query<TaggedRow>({ ...(name !== undefined && { name }), text, values: [...values], rowMode: 'array' })
+    const statement: QueryArrayConfig = { ...(name !== undefined && { name }), text, values: [...values], rowMode: 'array' }
+    const rows = (await queryable.query(statement)).rows as unknown as TaggedRow[]
     return { rows, parts: readReceipt(rows, terms) }
   } catch (thrown) {
     throw translateError(thrown)
@@ -88,14 +91,26 @@ export function resolvePeriod(period: PeriodRequest, seasons: Seasons | null): P
   return 'season' in period ? parseSeasonPeriod(period.season, seasons!) : period
 }
 
-/** The SQL dates of a half-open range of days, and of the months that it touches. */
-export function addPeriod(values: Values, { fromDay, toDay }: Period): { from: string; to: string; monthFrom: string; monthTo: string } {
-  const date = (day: number | null, open: string): string => values.add(day === null ? open : formatDay(day), 'date')
+const openStart = '-infinity'
+const openEnd = 'infinity'
+
+function addDate(values: Values, day: number | null, open: string): string {
+  return values.add(day === null ? open : formatDay(day), 'date')
+}
+
+/** The condition that a column of days lies in the period. A single day is an equality, which keeps the order of an index behind it. */
+export function addDays(values: Values, period: Period): (column: string) => string {
+  const from = addDate(values, period.fromDay, openStart)
+  if (isOneDay(period)) return (column) => `${column} = ${from}`
+  const to = addDate(values, period.toDay, openEnd)
+  return (column) => `${column} >= ${from} AND ${column} < ${to}`
+}
+
+/** The months that the period touches, half-open, as SQL dates. */
+export function addMonths(values: Values, { fromDay, toDay }: Period): MonthBounds {
   return {
-    from: date(fromDay, '-infinity'),
-    to: date(toDay, 'infinity'),
-    monthFrom: date(fromDay === null ? null : monthStart(fromDay), '-infinity'),
-    monthTo: date(toDay === null ? null : monthStart(toDay - 1) + 31, 'infinity'),
+    from: addDate(values, fromDay === null ? null : monthStart(fromDay), openStart),
+    to: addDate(values, toDay === null ? null : monthStart(monthStart(toDay - 1) + 31), openEnd),
   }
 }
 
@@ -172,8 +187,17 @@ export function refuseTooManyRows(): never {
   throw new InvalidRequestError(`The answer would have more than ${rowsMax} rows. Ask for a shorter range, fewer keys in by, or one city or category.`, { rowsMax })
 }
 
-/** Bytewise, as the database orders text under collation "C": UTF-16 order differs above the basic plane. */
+/** Bytewise in UTF-8, as the database orders text under collation "C". UTF-16 differs from it only in putting surrogates below U+E000 to U+FFFF. */
 export function compareBytes(a: string, b: string): number {
-  if (a === b) return 0
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const length = Math.min(a.length, b.length)
+  for (let at = 0; at < length; at++) {
+    const left = a.charCodeAt(at)
+    const right = b.charCodeAt(at)
+    if (left !== right) return byteRank(left) - byteRank(right)
+  }
+  return a.length - b.length
+}
+
+function byteRank(unit: number): number {
+  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit
 }

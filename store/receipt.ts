@@ -5,7 +5,12 @@
 import { createHash } from 'node:crypto'
 import { CorruptError } from '#core/errors.ts'
 import type { LayerShare, MissingRange, OffsetsByTopic, Receipt } from '#core/receipt.ts'
+import { productSales } from '#core/views/product-sales.ts'
+import { revenue } from '#core/views/revenue.ts'
 import type { View } from '#core/views/view.ts'
+
+import type { MonthBounds } from './layers.ts'
+import { batchParts } from './layers.ts'
 
 export const tags = { state: 0, position: 1, stopped: 2, parts: 3, batch: 4, live: 5, correction: 6, total: 7 } as const
 
@@ -15,7 +20,7 @@ export type TaggedRow = readonly [tag: number, ...texts: (string | null)[]]
 /** What a receipt says that no table holds. */
 export type AnswerTerms = { readonly ledgerIdsMax: number }
 
-export type StateRow = { readonly incarnation: string; readonly seasonVersion: number; readonly batch: number }
+export type StateRow = { readonly incarnation: string; readonly seasonVersion: number; readonly batch: number; readonly moves: number }
 
 const textColumns = 9
 /** A batch that may be read: it was published once, and its parts were not pruned since. */
@@ -29,12 +34,7 @@ export function taggedSelect(tag: number, texts: readonly string[], from: string
 }
 
 /** Checks that the whole map of parts is there: a second view, fed by the same events, must have the same months. */
-const siblingOf: Readonly<Record<View['name'], View['name']>> = {
-  revenue: 'product_sales',
-  product_sales: 'revenue',
-  product_city_sales: 'revenue',
-  pace: 'revenue',
-}
+const siblingOf: Readonly<Record<View['name'], View>> = { revenue: productSales, product_sales: revenue, product_city_sales: revenue, pace: revenue }
 
 export const stateSql = [
   taggedSelect(
@@ -71,21 +71,19 @@ export const stateSql = [
   taggedSelect(tags.stopped, ['topic', 'partition::text', 'from_offset::text', 'to_offset::text', 'reason'], 'FROM stopped_partitions'),
 ].join('\nUNION ALL ')
 
-/**
- * Counts the view's parts of the months asked for: how many, how many whose rows are gone, how many months the sibling view has. `monthFrom` and
- * `monthTo` are SQL dates, half-open.
- */
-export function partsSql(view: View, monthFrom: string, monthTo: string): string {
-  const months = (alias: string): string => `${alias}.month >= ${monthFrom} AND ${alias}.month < ${monthTo}`
+/** Counts the view's parts of the months asked for: how many, how many whose rows are gone, how many months the sibling view has. */
+export function partsSql(view: View, months: MonthBounds): string {
+  const sibling = siblingOf[view.name]
   return taggedSelect(
     tags.parts,
     [
       'count(*)::text',
-      `count(*) FILTER (WHERE p.rows > 0 AND NOT EXISTS (SELECT FROM batch_${view.name} c WHERE c.version = p.version))::text`,
-      `(SELECT count(*)::text FROM batch_parts s
-        WHERE s.batch = (SELECT batch FROM publish_pointer) AND s.view = '${siblingOf[view.name]}' AND ${months('s')})`,
+      // Ordered as the index is: without an order, or with EXISTS, the plan may read the whole table (measured: 9 ms in place of 5 µs).
+      `count(*) FILTER (WHERE p.rows > 0 AND
+        (SELECT true FROM batch_${view.name} c WHERE c.version = p.version ORDER BY c.${view.grain[0].name} LIMIT 1) IS NULL)::text`,
+      `(SELECT count(*)::text FROM batch_parts p WHERE ${batchParts(sibling, months)})`,
     ],
-    `FROM batch_parts p WHERE p.batch = (SELECT batch FROM publish_pointer) AND p.view = '${view.name}' AND ${months('p')}`,
+    `FROM batch_parts p WHERE ${batchParts(view, months)}`,
   )
 }
 
@@ -136,7 +134,7 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
   }
   const { 6: publishedAt, 7: result, 8: corrections, 9: checkedAt } = state
   return {
-    state: { incarnation: state[1]!, seasonVersion: Number(state[2]), batch },
+    state: { incarnation: state[1]!, seasonVersion: Number(state[2]), batch, moves: Number(state[4]) },
     version: digest.update(String(terms.ledgerIdsMax)).digest('base64url').slice(0, 27),
     receipt: (shares) => ({
       incarnation: state[1]!,
