@@ -32,3 +32,5 @@ Examples:
 
 for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addServe, addReset]) add(program)
 await program.parseAsync()
+// An open channel to a supervising parent would keep a finished process alive.
+if (process.connected) process.disconnect()

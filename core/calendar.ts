@@ -11,6 +11,9 @@ const slotMs = 900_000
 /** Slots kept; a year has 35,040. Beyond it the cache starts afresh. */
 const cachedSlotsMax = 200_000
 
+/** 0001-01-01. No earlier local day is accepted: PostgreSQL and Parquet readers write such years in ways of their own. */
+export const firstLocalDay = -719_162
+
 /** `2024-12-30` → 20087. Null where the text is no day of the years 0001 to 9999. */
 export function parseDay(text: string): number | null {
   if (text.length !== 10 || text.charCodeAt(4) !== 45 || text.charCodeAt(7) !== 45) return null
@@ -84,7 +87,8 @@ export type ZoneCalendar = {
 
 /** Throws RangeError where the zone is unknown to this machine. */
 export function openCalendar(zone: string): ZoneCalendar {
-  const format = new Intl.DateTimeFormat('en-US-u-ca-iso8601-nu-latn', {
+  // `gregory`, which ECMA-402 makes proleptic: the calendar `iso8601` leaves the era out, and year 0 would pass for year 1.
+  const format = new Intl.DateTimeFormat('en-US-u-ca-gregory-nu-latn', {
     timeZone: zone,
     hourCycle: 'h23',
     era: 'short',

@@ -4,10 +4,10 @@
  */
 import type { DecodeContext } from './decode-context.ts'
 import { futureToleranceMs, lateAfterMs, quantityMax, refuse } from './decode-context.ts'
-import { dayMs, digitsAt, parseDay } from './calendar.ts'
+import { dayMs, digitsAt, firstLocalDay, parseDay } from './calendar.ts'
 import type { Decoded, EventKind, Refusal, RefusalReason, ShopEvent } from './events.ts'
 import { currencyExponent, parseAmount, plainDecimal } from './money.ts'
-import { dimensionBytesMax, labelBytesMax, normaliseId, textFault } from './text.ts'
+import { dimensionBytesMax, isPlainAscii, labelBytesMax, normaliseId, textFault } from './text.ts'
 
 /** Deeper nesting is no shop event, and counting its keys would exhaust the stack. */
 const depthMax = 32
@@ -146,6 +146,10 @@ class FieldReader {
     const { calendar } = this.#context
     const localMs = eventTimeMs + calendar.offsetMs(eventTimeMs)
     const localDay = Math.floor(localMs / dayMs)
+    if (localDay < firstLocalDay) {
+      this.#refuse('bad-time', 'its local day lies before the year 1')
+      return null
+    }
     return {
       source,
       eventId,
@@ -200,7 +204,7 @@ class FieldReader {
       this.#refuse('mistyped-field', name)
       return ''
     }
-    const normal = value.normalize('NFC')
+    const normal = isPlainAscii(value) ? value : value.normalize('NFC')
     const fault = textFault(normal, bytesMax)
     if (fault !== null) this.#refuse(fault, name)
     return normal

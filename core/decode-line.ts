@@ -3,7 +3,7 @@
  * transaction id, user id, product id, product name, category, quantity, unit price, total, local time, city.
  * It has no zone and no currency: both come from the shop's settings. Its event id is its transaction id.
  */
-import { dayMs, digitsAt, parseDay } from './calendar.ts'
+import { dayMs, digitsAt, firstLocalDay, parseDay } from './calendar.ts'
 import type { DecodeContext } from './decode-context.ts'
 import { futureToleranceMs, lateAfterMs, quantityMax, refuse } from './decode-context.ts'
 import type { Decoded, ShopEvent } from './events.ts'
@@ -61,6 +61,7 @@ export function decodeLine(line: string, plain: boolean, source: string, logTime
   // Differs from the written time only where that does not exist.
   const existingLocalMs = eventTimeMs + calendar.offsetMs(eventTimeMs)
   const localDay = Math.floor(existingLocalMs / dayMs)
+  if (localDay < firstLocalDay) return refuse('bad-time', 'its local day lies before the year 1')
 
   const eventId = normaliseId(fields[0]!)
   const event: ShopEvent = {
