@@ -48,12 +48,11 @@ export async function crossCheck(options: CrossCheckOptions, batch: Batch, base:
   let keysDiffering = 0
   const unexplainedKeys: KeyDifference[] = []
   for (const view of views) {
-    const { total, listed } = await findDifferences(options.database.pool, view, batch, base, recomputed.stages.get(view.name)!)
+    const cells = correctionCells(view, explanation.corrections)
+    const { total, listed } = await findDifferences(options.database.pool, view, batch, base, recomputed.stages.get(view.name)!, cells.size)
     keysDiffering += total
-    // Corrections are few; where keys differ beyond the list, something other than a correction is at work.
-    const left = total > listed.length ? listed : listed.filter((difference) => !isExplained(view, difference, explanation.corrections))
-    unexplainedKeys.push(...left)
-    if (total <= listed.length) unexplainedKeys.push(...missingDifferences(view, listed, explanation.corrections))
+    unexplainedKeys.push(...listed.filter((difference) => !isExplained(difference, cells.get(keyOf(view, difference)))))
+    if (total <= listed.length) unexplainedKeys.push(...missingDifferences(view, listed, cells))
   }
   const { corrections, unexplained } = explanation
   const held = unexplainedKeys.length > 0 || unexplained.length > 0
@@ -98,15 +97,19 @@ const measureNames = {
   refunds_minor: 'refundsMinor',
 } as const
 
-/** What the corrections add to one cell, by measure. */
-function correctionOf(view: View, key: string, corrections: readonly CorrectedEvent[]): Record<string, bigint> {
-  const sums: Record<string, bigint> = {}
+type CellSums = Readonly<Record<string, bigint>>
+
+/** What the corrections add to each cell of a view, by measure. */
+function correctionCells(view: View, corrections: readonly CorrectedEvent[]): Map<string, CellSums> {
+  const cells = new Map<string, Record<string, bigint>>()
   for (const { event, sign } of corrections) {
-    if (gridKey(view, event as ShopEvent) !== key) continue
+    const key = gridKey(view, event as ShopEvent)
+    const sums = cells.get(key) ?? {}
+    cells.set(key, sums)
     const added = measure(event as ShopEvent)
     for (const [column, name] of Object.entries(measureNames)) sums[column] = (sums[column] ?? 0n) + BigInt(sign) * BigInt(added[name])
   }
-  return sums
+  return cells
 }
 
 function keyOf(view: View, difference: KeyDifference): string {
@@ -114,19 +117,16 @@ function keyOf(view: View, difference: KeyDifference): string {
 }
 
 /** The corrections of this cell make up the whole difference, in every measure. */
-function isExplained(view: View, difference: KeyDifference, corrections: readonly CorrectedEvent[]): boolean {
-  const sums = correctionOf(view, keyOf(view, difference), corrections)
+function isExplained(difference: KeyDifference, sums: CellSums = {}): boolean {
   return Object.keys(measureNames).every((column) => BigInt(difference.batch[column] ?? 0) - BigInt(difference.speed[column] ?? 0) === (sums[column] ?? 0n))
 }
 
 /** Cells that corrections would move although they agree. */
-function missingDifferences(view: View, listed: readonly KeyDifference[], corrections: readonly CorrectedEvent[]): KeyDifference[] {
+function missingDifferences(view: View, listed: readonly KeyDifference[], cells: ReadonlyMap<string, CellSums>): KeyDifference[] {
   const known = new Set(listed.map((difference) => keyOf(view, difference)))
-  const keys = new Set(corrections.map(({ event }) => gridKey(view, event as ShopEvent)).filter((key) => !known.has(key)))
   const missing: KeyDifference[] = []
-  for (const key of keys) {
-    const sums = correctionOf(view, key, corrections)
-    if (Object.values(sums).every((sum) => sum === 0n)) continue
+  for (const [key, sums] of cells) {
+    if (known.has(key) || Object.values(sums).every((sum) => sum === 0n)) continue
     const values = JSON.parse(key) as (string | number)[]
     missing.push({
       view: view.name,

@@ -11,7 +11,7 @@ import { run } from './database.ts'
 import { readPages } from './ledger-pages.ts'
 import { grainList } from './view-tables.ts'
 
-/** Differences listed by key; the number of all is always said. */
+/** Differences listed by key beyond those that corrections may explain; the number of all is always said. */
 const listedMax = 100
 
 export type Base = { readonly batch: number; readonly epoch: number }
@@ -42,10 +42,11 @@ export function differencesOf(view: View, batch: Batch, base: Base, stage: numbe
 
 export type KeyDifference = { readonly view: string; readonly key: Readonly<Record<string, string | number>>; readonly batch: Readonly<Record<string, string>>; readonly speed: Readonly<Record<string, string>> }
 
-export async function findDifferences(queryable: Queryable, view: View, batch: Batch, base: Base, stage: number): Promise<{ total: number; listed: KeyDifference[] }> {
+/** By key. Lists so many more than `explainedKeys` that unexplained ones are seen whatever else differs. */
+export async function findDifferences(queryable: Queryable, view: View, batch: Batch, base: Base, stage: number, explainedKeys: number): Promise<{ total: number; listed: KeyDifference[] }> {
   const rows = await run<Record<string, string | number | bigint>>(
     queryable,
-    `SELECT *, count(*) OVER () AS differences FROM (${differencesOf(view, batch, base, stage)}) d ORDER BY ${grainList(view)} LIMIT ${listedMax}`,
+    `SELECT *, count(*) OVER () AS differences FROM (${differencesOf(view, batch, base, stage)}) d ORDER BY ${grainList(view)} LIMIT ${listedMax + explainedKeys}`,
   )
   const side = (row: Record<string, string | number | bigint>, prefix: string): Record<string, string> =>
     Object.fromEntries(measures.filter((name) => row[`batch_${name}`] !== row[`speed_${name}`]).map((name) => [name, String(row[`${prefix}_${name}`])]))
