@@ -166,12 +166,21 @@ export async function stageRows(queryable: Queryable, view: View, version: numbe
  */
 export async function combineParts(database: Database, batch: Batch, stages: ReadonlyMap<string, number>): Promise<void> {
   await inTransaction(database, {}, async (client) => {
+    await dropCombined(client, batch.batch)
     for (const view of views) {
       const stage = stages.get(view.name)!
       const base = batch.kind === 'full' ? 0 : batch.baseBatch!
       await combineView(client, batch.batch, base, view, stage)
     }
   })
+}
+
+/** What an earlier attempt combined that was then not published: a held batch is accepted again once publishing goes on. */
+async function dropCombined(client: PoolClient, batch: number): Promise<void> {
+  const parts = await run<{ view: string; version: bigint }>(client, `DELETE FROM batch_parts WHERE batch = $1 AND month <> 'infinity' RETURNING view, version`, [batch])
+  for (const { view, version } of parts) {
+    await client.query(`DELETE FROM batch_${view} WHERE version = $1 AND NOT EXISTS (SELECT FROM batch_parts WHERE version = $1)`, [version])
+  }
 }
 
 async function combineView(client: PoolClient, batch: number, baseBatch: number, view: View, stage: number): Promise<void> {
