@@ -75,7 +75,7 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
     epoch.set(status.epoch)
     batch.set(status.batch.id)
     const published = status.batches.find((one) => one.publishedAt !== null)?.publishedAt
-    if (published != null) batchSuccess.set(Date.parse(published) / 1000)
+    if (published !== undefined && published !== null) batchSuccess.set(Date.parse(published) / 1000)
     stopped.set(status.stopped.length)
   }
 

@@ -17,7 +17,9 @@ import type { AnswerTerms, Filters, PeriodRequest, Sums } from './answers.ts'
 import { Values, addDays, addLayer, addMonths, askStatement, compareBytes, daysMax, emptySums, figuresOf, isEmpty, isOneDay, refuseTooManyRows, resolvePeriod, rowsMax, sharesOf, withSeasons } from './answers.ts'
 import type { Queryable } from './database.ts'
 import { aboveHorizon, batchParts } from './layers.ts'
-import type { TaggedRow } from './receipt.ts'
+import type { KeptCell } from './kept-days.ts'
+import { KeptDays } from './kept-days.ts'
+import type { ReceiptParts, TaggedRow } from './receipt.ts'
 import { partsSql, taggedSelect, tags } from './receipt.ts'
 
 export type RevenueRequest = { readonly by: readonly RevenueKey[]; readonly period: PeriodRequest } & Filters
@@ -59,7 +61,7 @@ export async function answerRevenue(queryable: Queryable, request: RevenueReques
     }
     const guess = request.currency ?? guesses.get(queryable) ?? null
     const asked = (await ask(queryable, request, { ...plan, currency: guess }, terms)) ?? (await ask(queryable, request, { ...plan, currency: null }, terms))!
-    if (request.currency === undefined) guesses.set(queryable, onlyCurrency(asked.groups))
+    if (request.currency === undefined && asked.groups.length > 0) guesses.set(queryable, onlyCurrency(asked.groups))
     const groups = asked.groups.filter((group) => !isEmpty(group.sums))
     if (groups.length > rowsMax) refuseTooManyRows()
     const rows = groups.map((group) => ({ ...group.keys, ...figuresOf(group.sums, group.currency) }))
@@ -71,21 +73,56 @@ export async function answerRevenue(queryable: Queryable, request: RevenueReques
 
 type Group = { readonly keys: { readonly [key in RevenueKey]?: string }; readonly currency: string; readonly sums: Sums }
 
+type Cell = KeptCell<Group['keys']>
+
+const keptDays = new KeptDays<Group['keys']>()
+/** No row version has it. */
+const noVersion = '-1'
+
 /** Null where the guess at the currency was wrong. */
-async function ask(queryable: Queryable, request: RevenueRequest, plan: Plan, terms: AnswerTerms) {
+async function ask(queryable: Queryable, request: RevenueRequest, plan: Plan, terms: AnswerTerms): Promise<{ parts: ReceiptParts; groups: Group[] } | null> {
+  const question = isOneDay(plan.period) ? questionOf(request, plan, plan.period.fromDay) : null
+  const kept = question === null ? null : keptDays.find(question)
   const values = new Values()
-  const sql = figuresSql(request, plan, values)
+  const sql = figuresSql(request, plan, kept?.version ?? noVersion, values)
   const { rows, parts } = await askStatement(queryable, sql, values.list, terms)
+  if (question !== null && kept !== null && kept.incarnation !== parts.state.incarnation) {
+    keptDays.drop(question)
+    return ask(queryable, request, plan, terms)
+  }
   const groups = new Map<string, Group>()
+  let batchCells: readonly Cell[] = []
   for (const row of rows) {
     if (row[0] < tags.batch) continue
     if (row[5] === 'true') return null
-    readLayer(row, request.by, plan, groups)
+    const cells = readCells(row, request.by, plan)
+    if (row[0] === tags.batch) batchCells = cells
+    else addCells(groups, row[0], cells)
   }
+  if (question !== null && parts.partVersion !== null) {
+    if (kept?.version === parts.partVersion) batchCells = kept.cells
+    else keptDays.keep(question, { incarnation: parts.state.incarnation, version: parts.partVersion, cells: batchCells })
+  }
+  addCells(groups, tags.batch, batchCells)
   return { parts, groups: [...groups.values()] }
 }
 
-function figuresSql(request: RevenueRequest, plan: Plan, values: Values): string[] {
+/** All that a day's cells depend on besides the row version. */
+function questionOf(request: RevenueRequest, plan: Plan, day: number): string {
+  const { by, city, category, currency } = request
+  return JSON.stringify([day, by, city ?? null, category ?? null, currency ?? null, plan.currency, plan.seasons?.version ?? null])
+}
+
+function addCells(groups: Map<string, Group>, tag: number, cells: readonly Cell[]): void {
+  for (const { keys, currency, added } of cells) {
+    const id = `${keys.day ?? ''}${keys.month ?? ''}${keys.season ?? ''}${keys.year ?? ''}${separator}${keys.city ?? ''}${separator}${keys.category ?? ''}${separator}${currency}`
+    let group = groups.get(id)
+    if (group === undefined) groups.set(id, (group = { keys, currency, sums: emptySums() }))
+    addLayer(group.sums, tag, added)
+  }
+}
+
+function figuresSql(request: RevenueRequest, plan: Plan, keptVersion: string, values: Values): string[] {
   const inPeriod = addDays(values, plan.period)('c.local_day')
   const months = addMonths(values, plan.period)
   const currency = plan.currency === null ? null : values.add(plan.currency, 'text')
@@ -127,7 +164,7 @@ function figuresSql(request: RevenueRequest, plan: Plan, values: Values): string
   return [
     partsSql(revenue, months),
     isOneDay(plan.period)
-      ? layer(tags.batch, 'batch_revenue c', [`c.version = (SELECT p.version FROM batch_parts p WHERE ${parts})`, inPeriod], 'c.local_day')
+      ? layer(tags.batch, 'batch_revenue c', [`c.version = (SELECT p.version FROM batch_parts p WHERE ${parts} AND p.version <> ${values.add(keptVersion, 'bigint')})`, inPeriod], 'c.local_day')
       : layer(tags.batch, 'batch_parts p JOIN batch_revenue c ON c.version = p.version', [parts, inPeriod], wholeMonths ? 'p.month' : 'c.local_day'),
     layer(tags.live, 'live_revenue c', [inPeriod, aboveHorizon], 'c.local_day'),
     layer(tags.correction, 'correction_revenue c', [inPeriod, aboveHorizon], 'c.local_day'),
@@ -172,8 +209,9 @@ function periodKeys(by: readonly RevenueKey[], { kind, period, seasons }: Plan):
   }
 }
 
-function readLayer(row: TaggedRow, by: readonly RevenueKey[], plan: Plan, groups: Map<string, Group>): void {
-  const [tag, periods, cities, categories, currencies, , sums] = row as [number, ...(string | null)[]]
+/** One layer's groups, from the one row that they came in. */
+function readCells(row: TaggedRow, by: readonly RevenueKey[], plan: Plan): Cell[] {
+  const [, periods, cities, categories, currencies, , sums] = row as [number, ...(string | null)[]]
   const split = (texts: string | null | undefined): string[] | null => texts?.split(separator) ?? null
   const keysOf = periodKeys(by, plan)
   const period = periods?.split(',') ?? null
@@ -182,18 +220,15 @@ function readLayer(row: TaggedRow, by: readonly RevenueKey[], plan: Plan, groups
   const currency = split(currencies)
   const figures = sums!.slice(2, -2).split('},{')
   if (figures.length > rowsMax) refuseTooManyRows()
-  for (let at = 0; at < figures.length; at++) {
-    const keys = {
+  return figures.map((figure, at) => ({
+    keys: {
       ...keysOf(Number(period?.[at])),
       ...(city !== null && { city: city[at]! }),
       ...(category !== null && { category: category[at]! }),
-    }
-    const money = currency?.[at] ?? plan.currency!
-    const id = `${keys.day ?? ''}${keys.month ?? ''}${keys.season ?? ''}${keys.year ?? ''}${separator}${keys.city ?? ''}${separator}${keys.category ?? ''}${separator}${money}`
-    let group = groups.get(id)
-    if (group === undefined) groups.set(id, (group = { keys, currency: money, sums: emptySums() }))
-    addLayer(group.sums, tag, figures[at]!.split(',').map(BigInt))
-  }
+    },
+    currency: currency?.[at] ?? plan.currency!,
+    added: figure.split(',').map(BigInt),
+  }))
 }
 
 function checkRange({ by }: RevenueRequest, { fromDay, toDay }: Period): void {

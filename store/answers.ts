@@ -101,7 +101,8 @@ function addDate(values: Values, day: number | null, open: string): string {
 /** The condition that a column of days lies in the period. A single day is an equality, which keeps the order of an index behind it. */
 export function addDays(values: Values, period: Period): (column: string) => string {
   const from = addDate(values, period.fromDay, openStart)
-  if (isOneDay(period)) return (column) => `${column} = ${from}`
+  // Behind a SELECT the day is unknown to the planner, so that a plan for any day is as good, and planning (0.5 ms) is done once a connection.
+  if (isOneDay(period)) return (column) => `${column} = (SELECT ${from})`
   const to = addDate(values, period.toDay, openEnd)
   return (column) => `${column} >= ${from} AND ${column} < ${to}`
 }

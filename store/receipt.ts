@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { CorruptError } from '#core/errors.ts'
-import type { LayerShare, MissingRange, OffsetsByTopic, Receipt } from '#core/receipt.ts'
+import type { LayerShare, MissingRange, Receipt } from '#core/receipt.ts'
 import { productSales } from '#core/views/product-sales.ts'
 import { revenue } from '#core/views/revenue.ts'
 import type { View } from '#core/views/view.ts'
@@ -82,6 +82,7 @@ export function partsSql(view: View, months: MonthBounds): string {
       `count(*) FILTER (WHERE p.rows > 0 AND
         (SELECT true FROM batch_${view.name} c WHERE c.version = p.version ORDER BY c.${view.grain[0].name} LIMIT 1) IS NULL)::text`,
       `(SELECT count(*)::text FROM batch_parts p WHERE ${batchParts(sibling, months)})`,
+      'max(p.version)::text',
     ],
     `FROM batch_parts p WHERE ${batchParts(view, months)}`,
   )
@@ -90,6 +91,8 @@ export function partsSql(view: View, months: MonthBounds): string {
 export type ReceiptParts = {
   readonly state: StateRow
   readonly version: string
+  /** The row version of the batch view's part, where the statement asked for the parts of one month. */
+  readonly partVersion: string | null
   receipt(shares: { readonly fromBatch: LayerShare; readonly fromSpeed: LayerShare }): Receipt
 }
 
@@ -100,6 +103,7 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
   const position: Record<string, Record<string, number>> = {}
   const missing: MissingRange[] = []
   let state: TaggedRow | null = null
+  let partVersion: string | null = null
   let asOfMs = -1
   let late = 0
   let refused = 0
@@ -107,7 +111,9 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
   let conflicts = 0
   for (const row of rows) {
     if (row[0] > tags.stopped) {
-      if (row[0] === tags.parts) checkParts(row)
+      if (row[0] !== tags.parts) continue
+      checkParts(row)
+      partVersion = row[4]!
       continue
     }
     if (row[0] === tags.state) state = row
@@ -136,11 +142,12 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
   return {
     state: { incarnation: state[1]!, seasonVersion: Number(state[2]), batch, moves: Number(state[4]) },
     version: digest.update(String(terms.ledgerIdsMax)).digest('base64url').slice(0, 27),
+    partVersion,
     receipt: (shares) => ({
       incarnation: state[1]!,
       batch: { id: batch, publishedAt: batch === 0 ? null : (publishedAt ?? null) },
-      horizon: horizon as OffsetsByTopic,
-      position: position as OffsetsByTopic,
+      horizon,
+      position,
       asOf: asOfMs < 0 ? null : new Date(asOfMs).toISOString(),
       ...shares,
       deduplication: { windowIds: terms.ledgerIdsMax, scope: deduplicationScope },

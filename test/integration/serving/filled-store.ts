@@ -81,7 +81,7 @@ export async function openFilledStore(prefix: string): Promise<FilledStore> {
         for (const month of months) {
           const rows = await sql(`SELECT nextval('row_versions') AS version`)
           const inMonth = facts.filter((fact) => fact.day.startsWith(month))
-          const version = rows[0]!['version']
+          const version = String(rows[0]!['version'])
           await sql(`INSERT INTO batch_${view} SELECT ${version}, ${grain}, ${sums} FROM ${source} GROUP BY ${grain}`, [whole(inMonth)])
           await sql(`INSERT INTO batch_parts SELECT $1, $2, $3, $4::bigint, count(*) FROM batch_${view} WHERE version = $4::bigint`, [batch, view, `${month}-01`, version])
         }

@@ -130,7 +130,7 @@ describe('refusals', () => {
     '/v1/revenue?to=9999-12-31',
     '/v1/revenue?by=day&from=1970-01-01&to=2100-01-01',
     '/v1/revenue?currency=gbp',
-    '/v1/revenue?currency=XXX',
+    '/v1/revenue?currency=ABC',
     `/v1/revenue?city=${'x'.repeat(257)}`,
     '/v1/revenue?city=%00',
     '/v1/revenue?city=%E2%80%AE',
