@@ -73,7 +73,14 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     let oracle = new Oracle()
 
     const lab: Lab = {
-      ...{ url: postgres.url, database, log, lake, lakeRoot, engine, decoder, partitions },
+      url: postgres.url,
+      database,
+      log,
+      lake,
+      lakeRoot,
+      engine,
+      decoder,
+      partitions,
       lakeFault: null,
       get topic() {
         return topic
@@ -129,7 +136,8 @@ async function firstRows({ pool, schema }: Database): Promise<FirstRows> {
   const rows = new Map<string, string>()
   for (const name of names) {
     const found = await pool.query<{ rows: string | null }>(`SELECT json_agg(t)::text AS rows FROM ${name} t`)
-    if (found.rows[0]?.rows != null) rows.set(name, found.rows[0].rows)
+    const all = found.rows[0]?.rows ?? null
+    if (all !== null) rows.set(name, all)
   }
   const sequences = await pool.query<{ name: string }>('SELECT sequencename AS name FROM pg_sequences WHERE schemaname = $1', [schema])
   return { tables: names, sequences: sequences.rows.map((row) => row.name), rows }

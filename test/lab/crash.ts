@@ -57,7 +57,13 @@ export async function runLabBatch(lab: Lab, options: LabBatchOptions = {}): Prom
   }
   try {
     const outcome = await runBatch({
-      ...{ database, log: lab.log, lake: lab.lake, engine: options.engine ?? lab.engine, codec: parquetCodec, decoder: lab.decoder, topic: lab.topic },
+      database,
+      log: lab.log,
+      lake: lab.lake,
+      engine: options.engine ?? lab.engine,
+      codec: parquetCodec,
+      decoder: lab.decoder,
+      topic: lab.topic,
       fileOffsetsMax: options.fileOffsetsMax ?? 50,
       signal: new AbortController().signal,
       full: options.full === true,

@@ -47,7 +47,8 @@ const hourMs = 3_600_000
 const dayMs = 86_400_000
 const exponents: Readonly<Record<string, number>> = { GBP: 2, JPY: 0, KWD: 3 }
 const cities = ['London', 'Leeds', 'Zu\u0308rich', '東京', 'القاهرة', "O'Brien"]
-const categories = ['Electronics', 'Home', 'Toys']
+// `\N` and `\.` mean something to COPY.
+const categories = ['Electronics', 'Home \\N', '\\.']
 const productCount = 9
 const startMs = Date.UTC(2025, 1, 20, 9)
 /** The largest amount an event may have. */
@@ -207,14 +208,13 @@ export class ShopStream {
 }
 
 function factOf(item: Item): Fact {
-  const { source, id, kind, orderLine, product, quantity, totalMinor, currency } = item
+  const { source, id, kind, orderLine, product, category, quantity, totalMinor, currency } = item
   const local = localText(item.utcMs)
   const city = item.city.normalize('NFC')
   const fields = JSON.stringify({ ...item, city, unitMinor: String(item.unitMinor) }, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
-  return {
-    ...{ source, id, kind, orderLine, product, category: item.category, city, currency, quantity, totalMinor },
-    ...{ day: local.slice(0, 10), hour: Number(local.slice(11, 13)), fields },
-  }
+  const day = local.slice(0, 10)
+  const hour = Number(local.slice(11, 13))
+  return { source, id, kind, orderLine, product, category, city, currency, quantity, totalMinor, day, hour, fields }
 }
 
 /** British Summer Time: from the last Sunday of March to the last Sunday of October, 01:00 UTC. */

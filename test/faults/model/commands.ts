@@ -25,6 +25,7 @@ export type Command =
   | { readonly do: 'zombie'; readonly slot: number }
   | { readonly do: 'race'; readonly mask: number }
   | { readonly do: 'flush across cut'; readonly slot: number }
+  | { readonly do: 'flush behind cut'; readonly slot: number }
   | { readonly do: 'rebalance'; readonly mask: number }
   | { readonly do: 'replay'; readonly slot: number }
   | { readonly do: 'cut' }
@@ -36,6 +37,7 @@ export type Command =
   | { readonly do: 'resume' }
   | { readonly do: 'prune'; readonly keep: number }
   | { readonly do: 'merge pages' }
+  | { readonly do: 'merge rows' }
   | { readonly do: 'sweep' }
   | { readonly do: 'quiesce' }
 
@@ -49,6 +51,7 @@ const weights: readonly (readonly [Command['do'], number])[] = [
   ['zombie', 3],
   ['race', 3],
   ['flush across cut', 3],
+  ['flush behind cut', 3],
   ['rebalance', 3],
   ['replay', 2],
   ['cut', 3],
@@ -60,6 +63,7 @@ const weights: readonly (readonly [Command['do'], number])[] = [
   ['resume', 4],
   ['prune', 3],
   ['merge pages', 3],
+  ['merge rows', 4],
   ['sweep', 2],
   ['quiesce', 1],
 ]
@@ -108,6 +112,6 @@ function command(kind: Exclude<Command['do'], 'crash flush' | 'crash batch'>, ra
   if (kind === 'batch') return { do: kind, full: random.chance(0.2) }
   if (kind === 'two batches') return { do: kind, step: random.pick(batchSteps) }
   if (kind === 'prune') return { do: kind, keep: 1 + random.below(3) }
-  if (kind === 'flush' || kind === 'drop' || kind === 'zombie' || kind === 'flush across cut' || kind === 'replay') return { do: kind, slot }
+  if (kind === 'flush' || kind === 'drop' || kind === 'zombie' || kind === 'flush across cut' || kind === 'flush behind cut' || kind === 'replay') return { do: kind, slot }
   return { do: kind }
 }

@@ -1,5 +1,5 @@
 /** The system under a model run, and what each command does to it. The expected figures are the oracle's; nothing here works any out. */
-import { expect } from 'vitest'
+import { strict as assert } from 'node:assert'
 import { archiveUpTo } from '#batch/archive.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
 import { ConflictError, FencedError, InvalidRequestError, UnavailableError } from '#core/errors.ts'
@@ -8,16 +8,17 @@ import { resumePublishing, rollBack } from '#store/batches.ts'
 import { cutEpoch } from '#store/epochs.ts'
 import type { FlushFaults } from '#store/flush.ts'
 import { mergeSmallPages } from '#store/ledger-pages.ts'
+import { mergeLiveRows } from '#store/live-rows.ts'
 import { pruneStore } from '#store/prune.ts'
 import type { Lab } from '#test/lab.ts'
 import { CrashError, runLabBatch } from '#test/lab/crash.ts'
+import { cutBefore, startWaitingCut } from '#test/lab/epoch-lock.ts'
 import type { Merged } from '#test/lab/merged.ts'
 import { expectExact, readMerged } from '#test/lab/merged.ts'
 import { seededRandom } from '#test/lab/random.ts'
 import type { IntentKind } from '#test/lab/shop-stream.ts'
 import { ShopStream } from '#test/lab/shop-stream.ts'
 import { StepWorker, readLog } from '#test/lab/step-worker.ts'
-import { waitUntil } from '#test/wait-until.ts'
 import type { Command, FlushCrashPoint } from './commands.ts'
 
 /** What happened in all runs of a process: crash points, and outcomes that a suite without faults would never see. */
@@ -71,6 +72,8 @@ export class World {
         return this.#race(command.mask)
       case 'flush across cut':
         return this.#flushAcrossCut(command.slot)
+      case 'flush behind cut':
+        return this.#flushBehindCut(command.slot)
       case 'rebalance':
         return this.#rebalance(command.mask)
       case 'replay':
@@ -97,6 +100,9 @@ export class World {
       case 'merge pages':
         if ((await mergeSmallPages(this.#lab.database, 2)) > 0) this.#coverage.hit('pages merged')
         return
+      case 'merge rows':
+        if ((await mergeLiveRows(this.#lab.database, 2)) > 0) this.#coverage.hit('rows merged')
+        return
       case 'sweep':
         return this.#sweep()
       case 'quiesce':
@@ -111,10 +117,11 @@ export class World {
     const merged = await readMerged(this.#lab)
     expectExact(merged, this.#lab.oracle.expect(merged.n))
     for (const [partition, offset] of merged.n) {
-      expect(offset, `partition ${partition} is not read beyond its end`).toBeLessThanOrEqual(produced.get(partition) ?? 0)
-      expect(offset, `partition ${partition} never goes back`).toBeGreaterThanOrEqual(before?.n.get(partition) ?? 0)
+      assert.ok(offset <= (produced.get(partition) ?? 0), `partition ${partition} is read beyond its end`)
+      assert.ok(offset >= (before?.n.get(partition) ?? 0), `partition ${partition} went back`)
     }
-    for (const [name, total] of totals(merged)) expect(total, `${name} never falls`).toBeGreaterThanOrEqual(before === null ? 0n : totals(before).get(name)!)
+    const totalsBefore = before === null ? new Map<string, bigint>() : totals(before)
+    for (const [name, total] of totals(merged)) assert.ok(total >= (totalsBefore.get(name) ?? 0n), `${name} fell`)
     await this.#checkHorizon(merged)
     this.#seen = merged
   }
@@ -128,13 +135,13 @@ export class World {
     await this.#flush(0)
     await this.#batch(false)
     const { n } = await readMerged(this.#lab)
-    for (const [partition, end] of this.#lab.oracle.ends()) expect(n.get(partition), `partition ${partition} is read to its end`).toBe(end)
+    for (const [partition, end] of this.#lab.oracle.ends()) assert.equal(n.get(partition), end, `partition ${partition} is read to its end`)
   }
 
   /** I2: the horizon of what is published lies at or below N, in every partition. */
   async #checkHorizon(merged: Merged): Promise<void> {
     const { rows } = await this.#lab.database.pool.query<{ partition: number; next_offset: bigint }>('SELECT partition, next_offset FROM cut_offsets WHERE epoch = $1', [merged.epoch])
-    for (const { partition, next_offset } of rows) expect(Number(next_offset), `horizon of partition ${partition}`).toBeLessThanOrEqual(merged.n.get(partition)!)
+    for (const { partition, next_offset } of rows) assert.ok(Number(next_offset) <= merged.n.get(partition)!, `the horizon of partition ${partition} lies above N`)
   }
 
   async #produce(kinds: readonly IntentKind[], seed: number): Promise<void> {
@@ -230,19 +237,22 @@ export class World {
   async #flushAcrossCut(slot: number): Promise<void> {
     const worker = await this.#filled(slot)
     if (worker.isEmpty) return
-    const { database, decoder } = this.#lab
-    let cut: Promise<unknown> | null = null
+    const cuts: Promise<unknown>[] = []
     await this.#flush(slot, {
       beforeCommit: async () => {
-        cut = cutEpoch(database, decoder.logicVersion)
-        await waitUntil('the cut waits for the flush', async () => {
-          const { rowCount } = await database.pool.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = hashtext($1)::oid`, [database.schema])
-          return rowCount !== 0
-        })
+        cuts.push((await startWaitingCut(this.#lab)).cut)
         this.#coverage.hit('cut waited for a flush')
       },
     })
-    await cut
+    await Promise.all(cuts)
+  }
+
+  /** A flush that begins while a cut waits: it must read the epoch after it. */
+  async #flushBehindCut(slot: number): Promise<void> {
+    const worker = await this.#filled(slot)
+    if (worker.isEmpty) return
+    await cutBefore(this.#lab, () => this.#flush(slot))
+    this.#coverage.hit('flush waited for a cut')
   }
 
   async #rebalance(mask: number): Promise<void> {
@@ -278,8 +288,8 @@ export class World {
     const paused = await this.#isPaused()
     try {
       const { crossCheck } = await runLabBatch(this.#lab, { full })
-      expect(crossCheck.summary.result, crossCheck.summary.text).toBe('exact')
-      expect(paused, 'nothing is published while publishing is paused').toBe(false)
+      assert.equal(crossCheck.summary.result, 'exact', crossCheck.summary.text)
+      assert.equal(paused, false, 'published although publishing was paused')
       this.#coverage.hit('batch published')
     } catch (thrown) {
       if (!(paused && thrown instanceof ConflictError)) throw thrown
@@ -310,7 +320,7 @@ export class World {
         await this.#filled(1)
         await this.#flush(1)
         const second = await runLabBatch(this.#lab, { engine })
-        expect(second.crossCheck.summary.result).toBe('exact')
+        assert.equal(second.crossCheck.summary.result, 'exact', second.crossCheck.summary.text)
         await this.check()
       },
     })
@@ -322,9 +332,9 @@ export class World {
         (thrown: unknown) => thrown,
       )
       if (met) {
-        expect(lost).toBeInstanceOf(ConflictError)
+        assert.ok(lost instanceof ConflictError, `the overtaken batch was published, or failed otherwise: ${String(lost)}`)
         this.#coverage.hit('batch overtaken')
-      } else expect(lost).toBeNull()
+      } else assert.equal(lost, null)
     }
   }
 
@@ -332,7 +342,7 @@ export class World {
     const { rowCount } = await this.#lab.database.pool.query(`SELECT FROM batches b, publish_pointer x WHERE b.status = 'published' AND b.epoch < x.epoch`)
     try {
       await rollBack(this.#lab.database)
-      expect(rowCount, 'there was a batch to roll back to').toBeGreaterThan(0)
+      assert.ok(rowCount !== null && rowCount > 0, 'rolled back to a batch that is not there')
       this.#coverage.hit('rolled back')
     } catch (thrown) {
       if (!(rowCount === 0 && thrown instanceof InvalidRequestError)) throw thrown
