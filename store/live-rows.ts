@@ -92,7 +92,7 @@ async function recordRuns(client: PoolClient, epoch: number, { view, dimensions,
 }
 
 /** Merges the period with the most appended rows, if any is worth it. Resolves to the rows that became fewer, 0 when there is nothing to do. */
-export async function mergeLiveRows(database: Database): Promise<number> {
+export async function mergeLiveRows(database: Database, rowsMin = mergeRowsMin): Promise<number> {
   return inTransaction(database, { durable: false }, async (client) => {
     const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}${lockPurpose.liveMerge}) AS ours`)
     if (lock?.ours !== true) return 0
@@ -100,10 +100,11 @@ export async function mergeLiveRows(database: Database): Promise<number> {
       client,
       /* sql */ `
       SELECT view, epoch, period FROM live_runs GROUP BY view, epoch, period
-      HAVING sum(rows) FILTER (WHERE NOT merged) >= ${mergeRowsMin}
+      HAVING sum(rows) FILTER (WHERE NOT merged) >= $1
         AND count(*) FILTER (WHERE NOT merged) > 1
         AND sum(rows) FILTER (WHERE NOT merged) >= ${mergeShareMin} * coalesce(sum(rows) FILTER (WHERE merged), 0)
       ORDER BY sum(rows) FILTER (WHERE NOT merged) DESC LIMIT 1`,
+      [rowsMin],
     )
     if (group === undefined) return 0
     return mergePeriod(client, views.find((view) => view.name === group.view)!, Number(group.epoch), group.period)
