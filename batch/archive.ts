@@ -11,6 +11,7 @@ import type { Database } from '#store/database.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
+import { sha256Of } from './file-digest.ts'
 
 export type ArchiveOptions = {
   readonly database: Database
@@ -49,18 +50,22 @@ export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promi
   }
 }
 
-/** Writes registered files that the lake has lost again, from the log, and swaps their rows of the register. Resolves to their new paths. */
+/** Writes registered files that the lake has lost, or holds with other bytes, again, from the log, and swaps their rows of the register. Resolves to their new paths. */
 export async function repairArchive(options: ArchiveOptions, epoch: number): Promise<string[]> {
   const repaired: string[] = []
   for (const file of await listFiles(options.database.pool, 0, epoch)) {
     if (file.rows === 0) continue
-    const entry = await options.lake.stat(file.path)
-    if (entry !== null && entry.bytes === file.bytes) continue
+    if (await isWhole(options.lake, file)) continue
     const rewritten = await writeRange(options, file)
     await replaceFile(options.database, file, rewritten)
     repaired.push(rewritten.path)
   }
   return repaired
+}
+
+async function isWhole(lake: Lake, file: ArchiveFile): Promise<boolean> {
+  const entry = await lake.stat(file.path)
+  return entry !== null && entry.bytes === file.bytes && (await sha256Of(await lake.get(file.path))) === file.sha256
 }
 
 function* pieces(range: ArchiveRange, offsetsMax: number): Iterable<ArchiveRange> {
@@ -90,26 +95,32 @@ async function writeRange(options: ArchiveOptions, range: ArchiveRange): Promise
   const path = `${range.topic}/logged=${month}/${name}.parquet`
   const digest = createHash('sha256')
   let bytes = 0
+  let sha256 = ''
   async function* body(): AsyncGenerator<Uint8Array> {
     for await (const chunk of codec.encode(archiveColumns, startingWith(first.value as readonly ParquetValues[], groups))) {
       digest.update(chunk)
       bytes += chunk.length
       yield chunk
     }
+    sha256 = digest.digest('hex')
   }
   const verify: LakeVerify = async (file) => {
     if (file.bytes !== bytes) throw new CorruptError(`${path} has ${file.bytes} bytes where ${bytes} were written.`, { path })
+    if ((await sha256Of(file)) !== sha256) throw new CorruptError(`${path} holds other bytes than were written: check the disk and the memory of this machine.`, { path })
     const rows = await codec.rowCount(file)
     if (rows !== sums.rows) throw new CorruptError(`${path} holds ${rows} rows where ${sums.rows} were written.`, { path })
   }
   const entry = await lake.put(path, body(), verify)
-  return archiveFile(range, sums, path, entry.bytes, digest.digest('hex'))
+  if (entry.bytes !== bytes) throw new CorruptError(`${path} was verified with ${bytes} bytes and has ${entry.bytes} now: another program writes into the lake.`, { path })
+  return archiveFile(range, sums, path, entry.bytes, sha256)
 }
 
 function archiveFile(range: ArchiveRange, sums: ArchiveSums, path: string, bytes: number, sha256: string): ArchiveFile {
   const { topic, partition, fromOffset, toOffset, epoch } = range
   const months = [...sums.months].sort((a, b) => a - b).map(formatDay)
-  return { path, topic, partition, fromOffset, toOffset, epoch, ...sums, months, bytes, sha256 }
+  const { rows, accepted, refused, hashHiSum, hashLoSum, quantitySum, totalMinorSum, firstLogTimeMs, lastLogTimeMs } = sums
+  const contents = { rows, accepted, refused, hashHiSum, hashLoSum, quantitySum, totalMinorSum, months, bytes, sha256, firstLogTimeMs, lastLogTimeMs }
+  return { path, topic, partition, fromOffset, toOffset, epoch, ...contents }
 }
 
 async function* startingWith<T>(first: T, rest: AsyncIterator<T>): AsyncGenerator<T> {

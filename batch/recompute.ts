@@ -13,6 +13,7 @@ import type { Database, Queryable } from '#store/database.ts'
 import { run } from '#store/database.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { archiveColumns } from './archive-columns.ts'
+import { checkDigests } from './file-digest.ts'
 import { batchSql } from './sql-files.ts'
 
 export type RecomputeOptions = {
@@ -51,11 +52,11 @@ const countedColumns: readonly ParquetColumn[] = (
 export async function recompute(options: RecomputeOptions, batch: Batch, newFiles: readonly ArchiveFile[], oldFiles: readonly ArchiveFile[]): Promise<Recomputed> {
   const { engine, lake } = options
   await checkFiles(lake, [...newFiles, ...oldFiles])
-  await engine.attach('new_events', pathsOf(newFiles), archiveColumns)
-  await engine.attach('old_events', pathsOf(oldFiles), archiveColumns)
-  await checkReadSums(engine, newFiles)
-  options.signal.throwIfAborted()
-  const counted = await engine.materialize(batchSql('counted_events'), options.folder)
+  const counted = await countEvents(options, newFiles, oldFiles).catch(async (thrown: unknown) => {
+    options.signal.throwIfAborted()
+    await checkDigests(lake, [...newFiles, ...oldFiles], thrown)
+    throw thrown
+  })
   await engine.attach('counted_events', counted, countedColumns)
   const stages = new Map<string, number>()
   for (const view of views) {
@@ -70,6 +71,15 @@ export async function recompute(options: RecomputeOptions, batch: Batch, newFile
     eventsCounted: Number(counts.reduce((sum, count) => sum + count.events, 0n)),
     counts,
   }
+}
+
+/** Reads the archive: afterwards `counted_events` lies in the files it resolves to. */
+async function countEvents({ engine, folder, signal }: RecomputeOptions, newFiles: readonly ArchiveFile[], oldFiles: readonly ArchiveFile[]): Promise<readonly string[]> {
+  await engine.attach('new_events', pathsOf(newFiles), archiveColumns)
+  await engine.attach('old_events', pathsOf(oldFiles), archiveColumns)
+  await checkReadSums(engine, newFiles)
+  signal.throwIfAborted()
+  return engine.materialize(batchSql('counted_events'), folder)
 }
 
 function pathsOf(files: readonly ArchiveFile[]): string[] {

@@ -1,0 +1,25 @@
+/** The bytes of a file of the lake against the checksum that the register keeps. */
+import { createHash } from 'node:crypto'
+import { CorruptError } from '#core/errors.ts'
+import type { Lake, LakeFile } from '#core/ports.ts'
+import type { ArchiveFile } from '#store/register.ts'
+
+const readBytes = 4 * 1024 * 1024
+
+/** Of what the lake holds, in hexadecimal. */
+export async function sha256Of(file: LakeFile): Promise<string> {
+  const digest = createHash('sha256')
+  for (let from = 0; from < file.bytes; from += readBytes) digest.update(await file.read(from, Math.min(from + readBytes, file.bytes)))
+  return digest.digest('hex')
+}
+
+/**
+ * Throws CorruptError naming the first of these files that is not what was registered. Reads them whole, so it is asked only once something went wrong: a
+ * query engine says of a damaged file whatever it stumbled over, and seldom which file it was.
+ */
+export async function checkDigests(lake: Lake, files: readonly ArchiveFile[], cause: unknown): Promise<void> {
+  for (const { path, rows, sha256 } of files) {
+    if (rows === 0 || (await sha256Of(await lake.get(path))) === sha256) continue
+    throw new CorruptError(`The registered file ${path} holds other bytes than were registered. Put it back, or write it again from the log with "tidemark batch repair".`, { path }, cause)
+  }
+}
