@@ -191,9 +191,12 @@ export async function expectE0(lab: Lab, deadlineMs?: number): Promise<Merged> {
   return checkExact(lab)
 }
 
+export function batchOptionsOf({ database, log, lake, engine, decoder, topic }: Lab): BatchOptions {
+  return { database, log, lake, engine, codec: parquetCodec, decoder, topic, fileOffsetsMax: 50, signal: new AbortController().signal }
+}
+
 export async function runBatchWith(lab: Lab, overrides: Partial<BatchOptions> = {}): Promise<BatchOutcome> {
-  const { database, log, lake, engine, decoder, topic } = lab
-  return runBatch({ database, log, lake, engine, codec: parquetCodec, decoder, topic, fileOffsetsMax: 50, signal: new AbortController().signal, ...overrides })
+  return runBatch({ ...batchOptionsOf(lab), ...overrides })
 }
 
 /** Every row of every table that holds figures or positions, as one text: equal texts are equal stores. */
