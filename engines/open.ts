@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { ConfigError } from '#core/errors.ts'
 import type { EventLog, Lake, QueryEngine } from '#core/ports.ts'
 import { openDiskLake } from './disk-lake.ts'
-import { openDuckDb } from './duckdb.ts'
 import { openPostgresLog } from './postgres-log.ts'
 
 export type LogChoice = { readonly logUrl: string; readonly databaseUrl: string; readonly schema: string; readonly pollIntervalMs: number }
@@ -23,6 +22,8 @@ export async function openLake(lakeUrl: string, dataDirectory: string): Promise<
 
 export async function openQueryEngine(queryUrl: string, lake: Lake, memoryLimitMb: number, dataDirectory: string): Promise<QueryEngine> {
   if (queryUrl !== '' && !queryUrl.startsWith('duckdb://')) throw new ConfigError(`No query engine speaks ${scheme(queryUrl)}: leave QUERY_URL empty.`)
+  // Its native library is 70 MB: only who asks it loads it.
+  const { openDuckDb } = await import('./duckdb.ts')
   return openDuckDb({ lake, memoryLimitMb, tempDirectory: join(dataDirectory, 'tmp') })
 }
 

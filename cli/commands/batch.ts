@@ -1,11 +1,8 @@
 import type { Command } from 'commander'
 import { InvalidRequestError } from '#core/errors.ts'
-import { acceptHeldBatch } from '#batch/run.ts'
-import { openSchedule } from '#batch/schedule.ts'
 import type { Batch } from '#store/batches.ts'
 import { dropHeldBatch, listBatches, readBatch, readPointer, resumePublishing, rollBack } from '#store/batches.ts'
 import { readHorizon } from '#store/epochs.ts'
-import { askForNight, repairLake, runBatchAndTidy } from '../batch-layer.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions } from '../command.ts'
 import type { Environment } from '../environment.ts'
@@ -30,6 +27,7 @@ function addRun(batch: Command): void {
     .addHelpText('after', '\nExample:\n  ./tidemark batch run --json')
     .action(async (options: CommonOptions & { full?: boolean }) => {
       await onEnvironment(options, 'batch run', async (environment, { signal }) => {
+        const { runBatchAndTidy } = await import('../batch-layer.ts')
         const progress = new Progress(options.quiet === true)
         const { outcome, pruned, orphans } = await runBatchAndTidy(environment, signal, {
           full: options.full === true,
@@ -46,6 +44,7 @@ function addRun(batch: Command): void {
     .addHelpText('after', '\nExample:\n  ./tidemark batch repair')
     .action(async (options: CommonOptions) => {
       await onEnvironment(options, 'batch repair', async (environment, { signal }) => {
+        const { repairLake } = await import('../batch-layer.ts')
         const repaired = await repairLake(environment, signal)
         if (options.json === true) printJson({ repaired })
         else print(repaired.length === 0 ? 'Every registered file is there.' : `Wrote ${repaired.length} files again:\n  ${repaired.join('\n  ')}`)
@@ -105,6 +104,7 @@ function addDecisions(batch: Command): void {
     return { wasPaused: reason, text: reason === null ? 'Publishing was not paused.' : `Publishing goes on; it was paused: ${reason}.` }
   })
   decision(batch, 'accept <batch>', 'publish a held batch; the unexplained difference is booked as accepted', async ({ database }, batchText) => {
+    const { acceptHeldBatch } = await import('#batch/run.ts')
     const accepted = await acceptHeldBatch(database, numberOf(batchText ?? ''))
     return { batch: accepted.batch, text: `Batch ${accepted.batch} serves, its difference booked as accepted.` }
   })
@@ -134,6 +134,7 @@ function addWork(batch: Command): void {
     .addHelpText('after', '\nExample:\n  TIDEMARK_NIGHTLY_AT=03:00 ./tidemark batch work')
     .action(async (options: CommonOptions) => {
       await onEnvironment(options, 'batch work', async (environment, { signal }) => {
+        const [{ openSchedule }, { askForNight }] = await Promise.all([import('#batch/schedule.ts'), import('../batch-layer.ts')])
         const logger = openLogger('batch')
         const { settings, databaseUrl } = environment
         await using _schedule = await openSchedule({

@@ -1,7 +1,5 @@
 import type { Command } from 'commander'
 import { ConfigError } from '#core/errors.ts'
-import { startServing } from '#serving/start.ts'
-import { buildDashboard } from '#serving/dashboard/build.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions } from '../command.ts'
 import { openLogger } from '../logger.ts'
@@ -15,6 +13,8 @@ export function addServe(program: Command): void {
     .addHelpText('after', '\nExample:\n  ./tidemark serve --port 9000')
     .action(async (options: CommonOptions & { port?: string }) => {
       await onEnvironment(options, 'serve', async (environment, { signal }) => {
+        // Only this command pays for loading the server.
+        const [{ startServing }, { buildDashboard }] = await Promise.all([import('#serving/start.ts'), import('#serving/dashboard/build.ts')])
         const { settings, database } = environment
         const { zone, currency, booksOpenOn, ledgerIdsMax } = settings
         await buildDashboard()
