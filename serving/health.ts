@@ -5,14 +5,16 @@ import { messageOf } from '#core/errors.ts'
 import type { Database } from '#store/database.ts'
 import { readReadiness } from '#store/readiness.ts'
 import { readStatus } from '#store/status.ts'
+import type { LogEnds } from './log-ends.ts'
+import { withLogEnds } from './log-ends.ts'
 import { refuseParameters } from './parameters.ts'
 import { errorAnswer, noParameters, statusAnswer } from './schemas.ts'
 import { retryAfterSeconds } from './limits.ts'
 import type { ServingSettings } from './settings.ts'
 
-export type HealthOptions = { readonly database: Database; readonly settings: ServingSettings; readonly today: () => number }
+export type HealthOptions = { readonly database: Database; readonly settings: ServingSettings; readonly today: () => number; readonly log?: LogEnds | undefined }
 
-export function routeHealth(app: FastifyInstance, { database, settings, today }: HealthOptions): void {
+export function routeHealth(app: FastifyInstance, { database, settings, today, log }: HealthOptions): void {
   app.get(
     '/v1/status',
     {
@@ -35,7 +37,7 @@ export function routeHealth(app: FastifyInstance, { database, settings, today }:
         booksOpenOn: settings.booksOpenOn,
         epoch: status.epoch,
         batch: status.batch,
-        speed: { partitions: status.partitions, workers: status.workers },
+        speed: { partitions: await withLogEnds(status.partitions, log), workers: status.workers },
         batches: status.batches,
         deadLetters: { byReason: status.deadLettersByReason },
         stopped: status.stopped,

@@ -4,10 +4,12 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Database } from '#store/database.ts'
 import type { StoreStatus } from '#store/status.ts'
 import { readStatus } from '#store/status.ts'
+import type { LogEnds } from './log-ends.ts'
+import { withLogEnds } from './log-ends.ts'
 import type { Admission } from './admission.ts'
 import type { Clock } from './settings.ts'
 
-export type MetricsOptions = { readonly database: Database; readonly admission: Admission; readonly clock: Clock; readonly eventClients: () => number }
+export type MetricsOptions = { readonly database: Database; readonly admission: Admission; readonly clock: Clock; readonly eventClients: () => number; readonly log?: LogEnds | undefined }
 
 const byPartition = ['topic', 'partition'] as const
 const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -39,6 +41,7 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
     ] as const
   ).map(([field, help]) => ({ field, metric: counter(`${field === 'records' ? 'records' : `events_${field}`}`, help, byPartition) }))
   const nextOffset = gauge('next_offset', 'Next offset of the speed layer (exclusive end of what is in the figures).', byPartition)
+  const lag = gauge('consumer_lag_records', 'Records of the log that are not in the figures yet.', byPartition)
   const freshness = gauge('freshness_seconds', 'Now minus the newest log time in the figures.')
   const epoch = gauge('epoch', 'The epoch that the speed layer writes.')
   const batch = gauge('batch', 'The published batch.')
@@ -89,7 +92,13 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
   app.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {
     const status = await readStatus(options.database.pool).catch(() => null)
     up.set(status === null ? 0 : 1)
-    if (status !== null) fill(status)
+    if (status !== null) {
+      fill(status)
+      lag.reset()
+      for (const { topic, partition, nextOffset: next, logEnd } of await withLogEnds(status.partitions, options.log)) {
+        if (logEnd !== null) lag.set({ topic, partition }, Math.max(0, logEnd - next))
+      }
+    }
     inFlight.set(options.admission.running)
     shed.reset()
     shed.inc(options.admission.refused)

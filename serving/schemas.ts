@@ -100,6 +100,7 @@ export const statusAnswer = closed({
         topic: text,
         partition: Type.Integer(),
         nextOffset: Type.Integer(),
+        logEnd: nullable(Type.Integer()),
         lastLogTime: nullable(instant),
         records: count,
         accepted: count,

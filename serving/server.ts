@@ -13,6 +13,7 @@ import { answerFailure, answerUnknown, sendError } from './failures.ts'
 import { routeFigures } from './figures.ts'
 import { routeHealth } from './health.ts'
 import * as limits from './limits.ts'
+import type { LogEnds } from './log-ends.ts'
 import { LiveFeed } from './live-feed.ts'
 import { routeMetrics } from './metrics.ts'
 import { routePage } from './page.ts'
@@ -28,6 +29,8 @@ export type ServerOptions = {
   readonly database: Database
   readonly settings: ServingSettings
   readonly clock: Clock
+  /** To say how far behind the log the figures are; without it that is left open. */
+  readonly log?: LogEnds
   readonly logger?: FastifyBaseLogger
   /** Where the built page lies. */
   readonly pageFolder?: string
@@ -98,9 +101,9 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   app.addHook('preClose', async () => feed.stop())
 
   await app.register(async (routes) => {
-    routeMetrics(routes, { database, admission, clock, eventClients: () => feed.clients })
+    routeMetrics(routes, { database, admission, clock, eventClients: () => feed.clients, log: options.log })
     routeFigures(routes, { database, terms, admission, apiVersion: settings.version })
-    routeHealth(routes, { database, settings, today })
+    routeHealth(routes, { database, settings, today, log: options.log })
     routeEvents(routes, feed)
     routes.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
       return reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger()))

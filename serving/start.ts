@@ -5,15 +5,17 @@ import { portTriesMax } from './limits.ts'
 import type { ServerOptions } from './server.ts'
 import { buildServer } from './server.ts'
 
-const host = '127.0.0.1'
+/** Nothing listens beyond this machine unless told to. */
+const ownHost = '127.0.0.1'
 
 export type RunningServer = { readonly url: string; readonly port: number; readonly app: FastifyInstance } & AsyncDisposable
 
 /** `port` 0 takes any free one. Throws ConfigError where the port and those after it are taken. */
-export async function startServing(options: ServerOptions & { readonly port: number }): Promise<RunningServer> {
+export async function startServing(options: ServerOptions & { readonly port: number; readonly host?: string }): Promise<RunningServer> {
+  const host = options.host ?? ownHost
   const app = await buildServer(options)
   try {
-    const port = await listen(app, options.port)
+    const port = await listen(app, host, options.port)
     return { url: `http://${host}:${port}`, port, app, [Symbol.asyncDispose]: () => app.close() }
   } catch (thrown) {
     await app.close()
@@ -21,7 +23,7 @@ export async function startServing(options: ServerOptions & { readonly port: num
   }
 }
 
-async function listen(app: FastifyInstance, wanted: number): Promise<number> {
+async function listen(app: FastifyInstance, host: string, wanted: number): Promise<number> {
   await app.ready()
   for (let tries = 0; tries < portTriesMax && wanted + tries <= 65_535; tries++) {
     try {

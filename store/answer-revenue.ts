@@ -86,7 +86,7 @@ async function ask(queryable: Queryable, request: RevenueRequest, plan: Plan, te
   const values = new Values()
   const sql = figuresSql(request, plan, kept?.version ?? noVersion, values)
   const { rows, parts } = await askStatement(queryable, sql, values.list, terms)
-  if (question !== null && kept !== null && kept.incarnation !== parts.state.incarnation) {
+  if (question !== null && kept !== null && kept.publication !== parts.state.publication) {
     keptDays.drop(question)
     return ask(queryable, request, plan, terms)
   }
@@ -101,7 +101,7 @@ async function ask(queryable: Queryable, request: RevenueRequest, plan: Plan, te
   }
   if (question !== null && parts.partVersion !== null) {
     if (kept?.version === parts.partVersion) batchCells = kept.cells
-    else keptDays.keep(question, { incarnation: parts.state.incarnation, version: parts.partVersion, cells: batchCells })
+    else keptDays.keep(question, { publication: parts.state.publication, version: parts.partVersion, cells: batchCells })
   }
   addCells(groups, tags.batch, batchCells)
   return { parts, groups: [...groups.values()] }

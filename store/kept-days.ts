@@ -6,8 +6,11 @@
 
 export type KeptCell<Keys> = { readonly keys: Keys; readonly currency: string; readonly added: readonly bigint[] }
 
-/** Version numbers of a restored store may come again for other rows: the incarnation tells them apart. */
-export type KeptDay<Keys> = { readonly incarnation: string; readonly version: string; readonly cells: readonly KeptCell<Keys>[] }
+/**
+ * `publication` names the store, the batch and the moment it was published: in a store that was put back from a backup, version numbers come again
+ * for other rows.
+ */
+export type KeptDay<Keys> = { readonly publication: string; readonly version: string; readonly cells: readonly KeptCell<Keys>[] }
 
 export const keptDaysMax = 64
 export const keptCellsMax = 1_000

@@ -20,7 +20,7 @@ export type TaggedRow = readonly [tag: number, ...texts: (string | null)[]]
 /** What a receipt says that no table holds. */
 export type AnswerTerms = { readonly ledgerIdsMax: number }
 
-export type StateRow = { readonly incarnation: string; readonly seasonVersion: number; readonly batch: number; readonly moves: number }
+export type StateRow = { readonly publication: string; readonly seasonVersion: number; readonly batch: number; readonly moves: number }
 
 const textColumns = 9
 /** A batch that may be read: it was published once, and its parts were not pruned since. */
@@ -140,7 +140,7 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
   }
   const { 6: publishedAt, 7: result, 8: corrections, 9: checkedAt } = state
   return {
-    state: { incarnation: state[1]!, seasonVersion: Number(state[2]), batch, moves: Number(state[4]) },
+    state: { publication: `${state[1]} ${batch} ${publishedAt ?? ''}`, seasonVersion: Number(state[2]), batch, moves: Number(state[4]) },
     version: digest.update(String(terms.ledgerIdsMax)).digest('base64url').slice(0, 27),
     partVersion,
     receipt: (shares) => ({

@@ -23,6 +23,8 @@ export function addServe(program: Command): void {
           settings: { zone, currency, booksOpenOn, version, ledgerIdsMax },
           clock: Date.now,
           logger: openLogger('serve'),
+          log: await environment.log(),
+          host: settings.host,
           port: portOf(options.port, settings.port),
         })
         if (options.quiet !== true) print(`The page and the API are at ${server.url}/`)

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { KeptDays, keptCellsMax, keptDaysMax } from '#store/kept-days.ts'
 
-const dayOf = (cells: number) => ({ incarnation: 'i', version: '1', cells: Array.from({ length: cells }, () => ({ keys: {}, currency: 'GBP', added: [1n] })) })
+const dayOf = (cells: number) => ({ publication: 'p', version: '1', cells: Array.from({ length: cells }, () => ({ keys: {}, currency: 'GBP', added: [1n] })) })
 
 test('kept days are bounded: the one asked for longest ago goes, and what is too large is not kept', () => {
   const days = new KeptDays<object>()
