@@ -53,6 +53,8 @@ async function up(environment: Environment, options: UpOptions, signal: AbortSig
   say('starting the speed and serving layers …')
   const serving = layers.start('serve', ['serve', ...(options.port === undefined ? [] : ['--port', options.port])])
   const [, { url = '' }] = await Promise.all([layers.start('speed', ['speed']), serving])
+  const wanted = options.port ?? String(settings.port)
+  if (!url.endsWith(`:${wanted}`)) say(`  port ${wanted} is taken`)
   say(`  the page is at ${url}`)
   if (options.demo && (await needsHistory(settings, log))) {
     say('writing the history of a shop …')
