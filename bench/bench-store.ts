@@ -90,7 +90,15 @@ export async function countLog(filled: FilledLog, database: Database, flushRecor
   const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined }
   await runSpeedWorker(
     {
-      ...{ database, log: filled.log, decoder, topic, worker: 'bench', ledgerIdsMax: 8_000_000, flushIntervalMs: 250, flushRecordsMax, logger: quiet },
+      database,
+      log: filled.log,
+      decoder,
+      topic,
+      worker: 'bench',
+      ledgerIdsMax: 8_000_000,
+      flushIntervalMs: 250,
+      flushRecordsMax,
+      logger: quiet,
       onFlush: ({ records }) => {
         counted += records
         if (counted >= filled.records) stop.abort()

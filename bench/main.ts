@@ -20,7 +20,7 @@ type Bench = { readonly run: () => Promise<unknown>; readonly lines: (result: ne
 const loadMax = 0.5
 
 function bench<T>(run: () => Promise<T>, lines: (result: T) => readonly Line[]): Bench {
-  return { run, lines: lines as (result: never) => readonly Line[] }
+  return { run, lines }
 }
 
 const number = (value: number): string => value.toLocaleString('en-GB')
