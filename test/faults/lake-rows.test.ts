@@ -23,7 +23,6 @@ import { waitUntil } from '#test/wait-until.ts'
 import { LoopWorker, batchOptionsOf, expectE0, isWhole, logSchemaOf, openTraffic, plainSales, runBatchWith, sale, whenCounted } from './setup.ts'
 
 const allPartitions = [0, 1, 2]
-const never = new AbortController().signal
 let lab: Lab
 
 beforeAll(async () => {
@@ -358,13 +357,13 @@ test('L8 two archivers of one partition: one registered file a range, the otherâ
   await lab.append(plainSales(lab, 240, 'a'))
   await count()
   const { epoch } = await cutEpoch(lab.database, lab.decoder.logicVersion)
-  const { database, log, lake, decoder } = lab
   let waiting = 0
   const bothWrote = Promise.withResolvers<void>()
   const archiver = (): Promise<ArchiveFile[]> =>
     archiveUpTo(
       {
-        ...{ database, log, lake, decoder, codec: parquetCodec, fileOffsetsMax: 30, signal: never },
+        ...batchOptionsOf(lab),
+        fileOffsetsMax: 30,
         // The first range of each is written before either registers it.
         beforeRegister: async () => {
           if (++waiting === 2) bothWrote.resolve()
@@ -375,7 +374,7 @@ test('L8 two archivers of one partition: one registered file a range, the otherâ
     )
   const [first, second] = await Promise.all([archiver(), archiver()])
   expect(first.length + second.length).toBe(9)
-  await checkTiling(database.pool, epoch)
+  await checkTiling(lab.database.pool, epoch)
   const files = await registered()
   expect(files.map((file) => `${file.partition}:${file.fromOffset}`)).toEqual(allPartitions.flatMap((partition) => [0, 30, 60].map((from) => `${partition}:${from}`)))
   expect(files.reduce((sum, file) => sum + file.rows, 0)).toBe(240)
