@@ -159,7 +159,7 @@ async function* readRange(options: ArchiveOptions, range: ArchiveRange): AsyncGe
   options.signal.throwIfAborted()
   if (position >= range.toOffset) return
   throw new LossError(
-    `The log of ${range.topic} partition ${range.partition} gave nothing between ${position} and ${range.toOffset}: the range is not archived. Put the records back, or accept the loss.`,
+    `The log of ${range.topic} partition ${range.partition} gave nothing between ${position} and ${range.toOffset}: the range is not archived. Put the records back; until then the batch before goes on serving.`,
     { topic: range.topic, partition: range.partition, from: position, to: range.toOffset },
   )
 }

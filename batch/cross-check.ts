@@ -68,7 +68,7 @@ export async function crossCheck(options: CrossCheckOptions, batch: Batch, base:
     unexplainedEvents: unexplained.slice(0, listedMax),
     differingCounts: explanation.differingCounts.slice(0, listedMax),
   }
-  return { summary, corrections: { events: corrections, acceptRemaining: null } }
+  return { summary, corrections: { events: corrections, settled: explanation.settled, acceptRemaining: null } }
 }
 
 function describe(result: string, corrections: number, keys: number, events: number): string {

@@ -8,7 +8,7 @@ import type { EventKind, Position } from '#core/events.ts'
 import { comparePositions } from '#core/events.ts'
 import type { EventLog, QueryEngine } from '#core/ports.ts'
 import type { Batch } from '#store/batches.ts'
-import type { CorrectedEvent } from '#store/corrections.ts'
+import type { CorrectedEvent, SettledCopy } from '#store/corrections.ts'
 import type { Base, EpochCount } from '#store/cross-check.ts'
 import { liveCountedPositions, liveCounts } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
@@ -19,6 +19,7 @@ export type Unexplained = { readonly topic: string; readonly position: Position;
 
 export type Explanation = {
   readonly corrections: readonly CorrectedEvent[]
+  readonly settled: readonly SettledCopy[]
   readonly unexplained: readonly Unexplained[]
   /** (epoch, partition)s whose counts or hash sums differ. */
   readonly differingCounts: readonly { readonly epoch: number; readonly partition: number; readonly batchEvents: string; readonly speedEvents: string }[]
@@ -46,7 +47,7 @@ export async function explainCounts(options: ExplainOptions, batch: Batch, base:
     for (const [key, position] of theirs) if (!ours.has(key)) taken.push({ epoch, partition, ...position })
     for (const [key, position] of ours) if (!theirs.has(key)) added.push({ epoch, partition, ...position })
   }
-  return { ...(await explainPositions(options, taken, added)), differingCounts: differing }
+  return { ...(await explainPositions(options, base, taken, added)), differingCounts: differing }
 }
 
 function differingCounts(batchCounts: readonly EpochCount[], live: readonly EpochCount[]): Explanation['differingCounts'][number][] {
@@ -75,8 +76,8 @@ async function batchPositions(engine: QueryEngine, epoch: number, partition: num
 
 type ArchivedEvent = Position & { readonly hashHi: number; readonly hashLo: number; readonly checksum: bigint; readonly event: CorrectedEvent['event'] }
 
-async function explainPositions(options: ExplainOptions, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'differingCounts'>> {
-  if (taken.length === 0 && added.length === 0) return { corrections: [], unexplained: [] }
+async function explainPositions(options: ExplainOptions, base: Base, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'differingCounts'>> {
+  if (taken.length === 0 && added.length === 0) return { corrections: [], settled: [], unexplained: [] }
   const ids = await idsAt(options.engine, [...taken, ...added])
   const copies = await copiesOf(options.engine, new Set([...ids.values()].map((id) => id.eventId)))
   const corrections: CorrectedEvent[] = []
@@ -107,7 +108,17 @@ async function explainPositions(options: ExplainOptions, taken: readonly Positio
     const displaced = corrections.find((other) => other.sign === -1 && `${other.event.source}\n${other.event.eventId}` === id.key)
     corrections.push(await corrected(options, first, 1, displaced?.reason ?? 'copy', null))
   }
-  return { corrections, unexplained }
+  const settled: SettledCopy[] = []
+  const correctedAt = new Set(corrections.map(positionKey))
+  for (const key of takenIds) {
+    const [first, ...others] = copies.get(key)!
+    for (const copy of others) {
+      // Copies below the base were settled by the batches of their time, and their first has not changed since.
+      if (copy.epoch <= base.epoch || correctedAt.has(positionKey(copy))) continue
+      settled.push(await corrected(options, copy, -1, copy.checksum === first!.checksum ? 'copy' : 'conflict', first!))
+    }
+  }
+  return { corrections, settled, unexplained }
 }
 
 function positionKey(position: Position): string {

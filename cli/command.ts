@@ -13,10 +13,15 @@ export const exitCodes = { failed: 1, usage: 2, difference: 3, unavailable: 4, i
 
 export type CommonOptions = { readonly data?: string; readonly json?: boolean; readonly quiet?: boolean }
 
+/** Of a command that prints a result. */
 export function withCommonOptions(command: Command): Command {
+  return withLayerOptions(command).option('--json', 'print results as JSON')
+}
+
+/** Of a command that runs until it is stopped. */
+export function withLayerOptions(command: Command): Command {
   return command
     .option('--data <folder>', 'folder of the embedded engines (default: .tidemark here, or TIDEMARK_DATA)')
-    .option('--json', 'print results as JSON')
     .option('--quiet', 'no progress')
 }
 

@@ -79,6 +79,7 @@ export const declaredSettings = {
   orphanAfterMinutes: whole('TIDEMARK_ORPHAN_AFTER_MINUTES', 60, 'minutes', 'An unregistered file this old is moved aside: no archiver takes that long to register one.', 1, 100_000),
   orphanKeepDays: whole('TIDEMARK_ORPHAN_KEEP_DAYS', 35, 'days', 'Orphans are deleted after this: longer than the oldest backup, which may know them again.', 1, 3_650),
   queryMemoryMb: whole('TIDEMARK_QUERY_MEMORY_MB', 256, 'MB', 'DuckDB\'s memory; more spills to disk.', 64, 1_000_000),
+  logLevel: text('LOG_LEVEL', 'info', 'level', 'Of the layers\' logs; `debug` tells of every flush.', z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])),
   databaseConnectionsMax: whole('TIDEMARK_DATABASE_CONNECTIONS', 8, 'connections', 'Per process.', 2, 1_000),
 } as const
 

@@ -80,7 +80,7 @@ export class CorruptError extends TidemarkError {
   }
 }
 
-/** A range of the log is gone or was rebuilt before it was archived: the partition stops until a person accepts the loss. */
+/** A range of the log is gone or was rebuilt before it was archived: the partition stops until a person has put it back. */
 export class LossError extends TidemarkError {
   constructor(message: string, details?: ErrorDetails) {
     super('loss', false, message, details)

@@ -15,7 +15,7 @@ import type { View } from '#core/views/view.ts'
 import type { DeadLetter, Flush, MinuteCell, PartitionFlush, ProductName } from '#store/flush.ts'
 
 const minuteMs = 60_000
-/** The live line shows events of the last hours only. */
+/** The live line shows events of the last hours only, and none that is dated ahead. */
 const minutesShownMs = 3 * 3_600_000
 /** Product names remembered as written, so that a name is written when it changes and not with every sale. */
 const namesRememberedMax = 200_000
@@ -153,7 +153,8 @@ class Content {
   count(event: ShopEvent, partition: number, record: LogRecord, index: number): void {
     this.#fold.add(event)
     if (event.kind === 'sale') this.#name(event, partition, record.offset, index)
-    if (event.eventTimeMs > record.logTimeMs - minutesShownMs) this.#addMinute(event)
+    const ageMs = record.logTimeMs - event.eventTimeMs
+    if (ageMs < minutesShownMs && ageMs > -minuteMs) this.#addMinute(event)
   }
 
   deadLetter(partition: number, record: LogRecord, index: number, reason: DeadLetter['reason'], detail: string, first: DeadLetter['first']): void {

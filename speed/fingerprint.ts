@@ -13,18 +13,18 @@ export async function checkFingerprints(log: EventLog, topic: string, opened: re
     const first = bounds.first.get(partition) ?? 0
     const end = bounds.end.get(partition) ?? 0
     if (nextOffset > end) {
-      const message = `Partition ${partition} of ${topic} ends at ${end}, but ${nextOffset} was committed: the topic was rebuilt or lost its end. Put the topic back, or accept the loss.`
+      const message = `Partition ${partition} of ${topic} ends at ${end}, but ${nextOffset} was committed: the topic was rebuilt or lost its end. Put the topic back as it was; the partition goes on by itself.`
       throw new LossError(message, { topic, partition, from: end, to: nextOffset })
     }
     if (nextOffset < first) {
-      const message = `Partition ${partition} of ${topic} begins at ${first}, but reading stands at ${nextOffset}: the records between are gone. Put them back, or accept the loss.`
+      const message = `Partition ${partition} of ${topic} begins at ${first}, but reading stands at ${nextOffset}: the records between are gone. Put them back; the partition goes on by itself.`
       throw new LossError(message, { topic, partition, from: nextOffset, to: first })
     }
     if (last === null || last.offset < first) continue
     const checksum = await checksumAt(log, topic, partition, last.offset, signal)
     if (signal.aborted) return
     if (checksum === last.checksum) continue
-    const message = `Partition ${partition} of ${topic} holds another record at ${last.offset} than the one that was counted: the topic was rebuilt. Put it back, or accept the loss.`
+    const message = `Partition ${partition} of ${topic} holds another record at ${last.offset} than the one that was counted: the topic was rebuilt. Put it back as it was; the partition goes on by itself.`
     throw new LossError(message, { topic, partition, from: 0, to: nextOffset })
   }
 }

@@ -39,6 +39,7 @@ export type SpeedOptions = {
 const deadLetterBytesMax = 32 * 1024 * 1024
 const retryMinMs = 100
 const retryMaxMs = 5_000
+const stoppedRetryMs = 30_000
 const reportIntervalMs = 5_000
 
 /** Runs until aborted; then finishes the flush in hand and returns. Only errors that no retry can mend are thrown. */
@@ -97,13 +98,15 @@ class SpeedWorker {
     let retryMs = retryMinMs
     let partitions = assigned
     while (!signal.aborted) {
+      // A stopped partition is tried again now and then: its log may have been put back.
+      const isWhole = partitions.length === assigned.length
+      const session = isWhole ? signal : AbortSignal.any([signal, AbortSignal.timeout(stoppedRetryMs)])
       try {
         if (partitions.length === 0) {
           await this.#report(partitions)
-          await whenAborted(signal)
-          return
-        }
-        await this.#session(partitions, signal, () => (retryMs = retryMinMs))
+          await whenAborted(session)
+        } else await this.#session(partitions, session, () => (retryMs = retryMinMs))
+        partitions = assigned
       } catch (thrown) {
         if (thrown instanceof FencedError) this.#fencedFlushes++
         else if (!(thrown instanceof LossError)) this.#failedFlushes++

@@ -33,13 +33,18 @@ export type CorrectedEvent = {
   readonly record: { readonly logTimeMs: number; readonly value: Uint8Array } | null
 }
 
+/** A copy that neither layer counts: what it is beside the one that counts now. */
+export type SettledCopy = Pick<CorrectedEvent, 'reason' | 'topic' | 'partition' | 'offset' | 'index' | 'event' | 'first' | 'record'>
+
 export type CorrectionPlan = {
   readonly events: readonly CorrectedEvent[]
+  /** The other copies of the corrected ids: the speed layer judged them beside one that counts no more. */
+  readonly settled: readonly SettledCopy[]
   /** A person accepted what nothing explains: every remaining difference of these stages is booked as it is. */
   readonly acceptRemaining: ReadonlyMap<string, string> | null
 }
 
-export const noCorrections: CorrectionPlan = { events: [], acceptRemaining: null }
+export const noCorrections: CorrectionPlan = { events: [], settled: [], acceptRemaining: null }
 
 export async function bookCorrections(client: PoolClient, batch: Batch, plan: CorrectionPlan): Promise<void> {
   for (const view of views) {
@@ -55,6 +60,7 @@ export async function bookCorrections(client: PoolClient, batch: Batch, plan: Co
   await bookEvents(client, batch, plan.events)
   await bookCounts(client, batch, plan.events)
   await moveLetters(client, batch, plan.events)
+  await settleCopies(client, batch, plan.settled)
 }
 
 async function bookCells(client: PoolClient, batch: Batch, view: View, events: readonly CorrectedEvent[]): Promise<void> {
@@ -151,10 +157,11 @@ async function bookCounts(client: PoolClient, batch: Batch, events: readonly Cor
 async function moveLetters(client: PoolClient, batch: Batch, events: readonly CorrectedEvent[]): Promise<void> {
   const nowCounted = events.filter((corrected) => corrected.sign === 1)
   const conflicts = events.filter((corrected) => corrected.sign === -1 && corrected.reason === 'conflict')
-  await client.query(
+  const { rows: letters } = await client.query<{ topic: string; partition: number; log_offset: bigint; record_index: number }>(
     /* sql */ `
     DELETE FROM dead_letters d USING unnest($1::text[], $2::int[], $3::bigint[], $4::int[]) AS e (topic, partition, log_offset, record_index)
-    WHERE d.topic = e.topic AND d.partition = e.partition AND d.log_offset = e.log_offset AND d.record_index = e.record_index AND d.reason = 'conflict'`,
+    WHERE d.topic = e.topic AND d.partition = e.partition AND d.log_offset = e.log_offset AND d.record_index = e.record_index AND d.reason = 'conflict'
+    RETURNING d.topic, d.partition, d.log_offset, d.record_index`,
     [
       nowCounted.map((corrected) => corrected.topic),
       nowCounted.map((corrected) => corrected.partition),
@@ -162,26 +169,10 @@ async function moveLetters(client: PoolClient, batch: Batch, events: readonly Co
       nowCounted.map((corrected) => corrected.index),
     ],
   )
-  for (const corrected of conflicts) {
-    const detail = `event ${corrected.event.eventId} of ${corrected.event.source} stands first at partition ${corrected.first?.partition}, offset ${corrected.first?.offset}, with other fields`
-    await client.query(
-      /* sql */ `
-      INSERT INTO dead_letters (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, bytes)
-      VALUES ($1, $2, $3, $4, $5, 'conflict', $6, $9, $7, $8, 'batch', $10) ON CONFLICT DO NOTHING`,
-      [
-        corrected.topic,
-        corrected.partition,
-        corrected.offset,
-        corrected.index,
-        batch.epoch,
-        detail,
-        corrected.first?.partition ?? null,
-        corrected.first?.offset ?? null,
-        corrected.record?.logTimeMs ?? 0,
-        Buffer.from(corrected.record?.value ?? []),
-      ],
-    )
-  }
+  // What counts now was a copy or a conflict of whichever event its own worker had counted: its letter says which.
+  const hadLetter = new Set(letters.map((letter) => `${letter.topic} ${letter.partition} ${letter.log_offset} ${letter.record_index}`))
+  const wasConflict = ({ topic, partition, offset, index }: CorrectedEvent): boolean => hadLetter.has(`${topic} ${partition} ${offset} ${index}`)
+  for (const corrected of conflicts) await putConflictLetter(client, batch, corrected)
   // Totals of the speed layer follow: what was accepted is a copy or a conflict, and the other way round.
   await client.query(
     /* sql */ `
@@ -195,7 +186,47 @@ async function moveLetters(client: PoolClient, batch: Batch, events: readonly Co
       events.map((corrected) => corrected.topic),
       events.map((corrected) => corrected.partition),
       events.map((corrected) => corrected.sign),
-      events.map((corrected) => corrected.reason),
+      events.map((corrected) => (corrected.sign === -1 ? corrected.reason : wasConflict(corrected) ? 'conflict' : 'copy')),
     ],
   )
+}
+
+/** False where the letter was there; it then names the position that counts now. */
+async function putConflictLetter(client: PoolClient, batch: Batch, copy: SettledCopy): Promise<boolean> {
+  const detail = `event ${copy.event.eventId} of ${copy.event.source} stands first at partition ${copy.first?.partition}, offset ${copy.first?.offset}, with other fields`
+  const { rows } = await client.query<{ added: boolean }>(
+    /* sql */ `
+    INSERT INTO dead_letters AS d (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, bytes)
+    VALUES ($1, $2, $3, $4, $5, 'conflict', $6, $7, $8, $9, 'batch', $10)
+    ON CONFLICT (topic, partition, log_offset, record_index) DO UPDATE SET detail = EXCLUDED.detail, first_partition = EXCLUDED.first_partition, first_offset = EXCLUDED.first_offset
+    RETURNING (xmax = 0) AS added`,
+    [
+      copy.topic,
+      copy.partition,
+      copy.offset,
+      copy.index,
+      batch.epoch,
+      detail,
+      copy.record?.logTimeMs ?? 0,
+      copy.first?.partition ?? null,
+      copy.first?.offset ?? null,
+      Buffer.from(copy.record?.value ?? []),
+    ],
+  )
+  return rows[0]?.added === true
+}
+
+/** Copies become conflicts, or the other way round, where another event counts than the one that they were held against. */
+async function settleCopies(client: PoolClient, batch: Batch, settled: readonly SettledCopy[]): Promise<void> {
+  for (const copy of settled) {
+    const { topic, partition, offset, index } = copy
+    let toConflicts = 0
+    if (copy.reason === 'conflict') toConflicts = (await putConflictLetter(client, batch, copy)) ? 1 : 0
+    else {
+      const letter = `DELETE FROM dead_letters WHERE topic = $1 AND partition = $2 AND log_offset = $3 AND record_index = $4 AND reason = 'conflict'`
+      toConflicts = -((await client.query(letter, [topic, partition, offset, index])).rowCount ?? 0)
+    }
+    if (toConflicts === 0) continue
+    await client.query('UPDATE committed_offsets SET conflicts = conflicts + $3, copies = copies - $3 WHERE topic = $1 AND partition = $2', [topic, partition, toConflicts])
+  }
 }

@@ -221,6 +221,11 @@ async function addMinutes(client: PoolClient, flush: Flush): Promise<void> {
   // SKIP LOCKED: two workers that both tidy up must not wait for each other in different orders.
   await client.query(
     /* sql */ `DELETE FROM live_minutes WHERE (minute_ms, currency, partition) IN (SELECT minute_ms, currency, partition FROM live_minutes WHERE minute_ms < $1 FOR UPDATE SKIP LOCKED)`,
-    [sorted.at(-1)!.minuteMs - minutesKeptMs],
+    [newestLogTimeMs(flush) - minutesKeptMs],
   )
+}
+
+/** Of the records in this flush. Event times would not do: one event dated ahead would empty the line. */
+function newestLogTimeMs(flush: Flush): number {
+  return Math.max(...flush.partitions.map((part) => part.last?.logTimeMs ?? 0))
 }

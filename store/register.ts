@@ -203,7 +203,7 @@ export async function checkTiling(queryable: Queryable, epoch: number): Promise<
   const where = wrong.path === null ? `ends at ${wrong.found ?? 'nothing'}` : `has ${wrong.path} begin at ${wrong.found}`
   throw new CorruptError(
     `The archive of ${wrong.topic} partition ${wrong.partition} ${where} where ${wrong.expected} is due: the register has a hole or an overlap. ` +
-      `Nothing is computed from it; restore the register's rows from a backup, or repair the archive from the log (tidemark batch repair).`,
+      `Nothing is computed from it; restore the register's rows from a backup of the database.`,
     { ...wrong },
   )
 }

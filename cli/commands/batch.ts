@@ -4,7 +4,7 @@ import type { Batch } from '#store/batches.ts'
 import { dropHeldBatch, listBatches, readBatch, readPointer, resumePublishing, rollBack } from '#store/batches.ts'
 import { readHorizon } from '#store/epochs.ts'
 import type { CommonOptions } from '../command.ts'
-import { onEnvironment, withCommonOptions } from '../command.ts'
+import { onEnvironment, withCommonOptions, withLayerOptions } from '../command.ts'
 import type { Environment } from '../environment.ts'
 import { openLogger } from '../logger.ts'
 import { Progress, count, print, printJson, printTable } from '../output.ts'
@@ -129,13 +129,13 @@ function decision(parent: Command, usage: string, text: string, decide: (environ
 }
 
 function addWork(batch: Command): void {
-  withCommonOptions(batch.command('work'))
+  withLayerOptions(batch.command('work'))
     .description('run the nightly schedule until stopped')
     .addHelpText('after', '\nExample:\n  TIDEMARK_NIGHTLY_AT=03:00 ./tidemark batch work')
     .action(async (options: CommonOptions) => {
       await onEnvironment(options, 'batch work', async (environment, { signal }) => {
         const [{ openSchedule }, { askForNight }] = await Promise.all([import('#batch/schedule.ts'), import('../batch-layer.ts')])
-        const logger = openLogger('batch')
+        const logger = openLogger('batch', environment.settings.logLevel)
         const { settings, databaseUrl } = environment
         await using _schedule = await openSchedule({
           connectionString: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl,

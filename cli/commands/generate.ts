@@ -37,7 +37,7 @@ export function addGenerate(program: Command): void {
   withCommonOptions(program.command('generate'))
     .description('the shop simulator: lines to a file, or events to the log, with the true answers beside them')
     .option('--events <n>', 'how many events (default: the profile\'s own number; with --rate: until stopped)')
-    .option('--seed <n>', 'the same seed gives the same bytes', '1')
+    .option('--seed <n>', 'the same seed, --from and --to give the same bytes', '1')
     .option('--profile <name>', PROFILE_NAMES.join(', '), 'shop')
     .option('--out <file>', 'write lines to this file (default: append to the log)')
     .option('--truth <file>', 'write the true answers here')

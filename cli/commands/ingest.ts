@@ -87,7 +87,7 @@ export async function waitUntilCounted(environment: Environment, ends: Vector, p
       progress.show(`${count(left)} lines to count`)
       if (failure !== null) throw (failure as { readonly thrown: unknown }).thrown
       if (running === null && performance.now() - progressedAt >= helpAfterMs) {
-        running = runSpeedLayer(environment, openLogger('speed').child({}, { level: 'warn' }), AbortSignal.any([signal, own.signal])).catch((thrown: unknown) => {
+        running = runSpeedLayer(environment, openLogger('speed', 'warn'), AbortSignal.any([signal, own.signal])).catch((thrown: unknown) => {
           failure = { thrown }
         })
       }

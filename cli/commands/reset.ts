@@ -9,7 +9,7 @@ import { guarded, settingsOf, withCommonOptions } from '../command.ts'
 import { print, printJson } from '../output.ts'
 
 /** What Tidemark itself puts into a data folder; nothing else is ever removed. */
-const ours = ['lake', 'logs', 'tmp', 'demo.json', 'up.lock']
+const ours = ['lake', 'logs', 'tmp', 'demo.json', 'up.lock', 'postgres.lock', 'postgres.users']
 
 export function addReset(program: Command): void {
   withCommonOptions(program.command('reset'))
@@ -25,7 +25,7 @@ export function addReset(program: Command): void {
         await removeEmbeddedPostgres(dataDirectory, (line) => process.stderr.write(`${line}\n`))
         for (const name of ours) await rm(join(dataDirectory, name), { recursive: true, force: true })
         if (options.json === true) printJson({ dataDirectory, existed })
-        else print(existed ? `${dataDirectory} is empty.` : `There was nothing in ${dataDirectory}.`)
+        else print(existed ? `The store, log and lake in ${dataDirectory} are deleted.` : `There was nothing in ${dataDirectory}.`)
       })
     })
 }

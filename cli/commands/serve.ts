@@ -1,13 +1,13 @@
 import type { Command } from 'commander'
 import { ConfigError } from '#core/errors.ts'
 import type { CommonOptions } from '../command.ts'
-import { onEnvironment, withCommonOptions } from '../command.ts'
+import { onEnvironment, withLayerOptions } from '../command.ts'
 import { openLogger } from '../logger.ts'
 import { print } from '../output.ts'
 import { version } from '../version.ts'
 
 export function addServe(program: Command): void {
-  withCommonOptions(program.command('serve'))
+  withLayerOptions(program.command('serve'))
     .description('run the serving layer: the API, live events and the page, until stopped')
     .option('--port <port>', 'the next free one if taken (default: 8080, or TIDEMARK_PORT)')
     .addHelpText('after', '\nExample:\n  ./tidemark serve --port 9000')
@@ -22,7 +22,7 @@ export function addServe(program: Command): void {
           database,
           settings: { zone, currency, booksOpenOn, version, ledgerIdsMax },
           clock: Date.now,
-          logger: openLogger('serve'),
+          logger: openLogger('serve', settings.logLevel),
           log: await environment.log(),
           host: settings.host,
           port: portOf(options.port, settings.port),

@@ -5,7 +5,7 @@ import { acquireFileLock } from '#engines/file-lock.mjs'
 import { listBatches, readPointer } from '#store/batches.ts'
 import { readCommitted } from '#store/committed.ts'
 import type { CommonOptions } from '../command.ts'
-import { onEnvironment, withCommonOptions } from '../command.ts'
+import { onEnvironment, withLayerOptions } from '../command.ts'
 import { needsHistory, runLiveTraffic, writeHistory } from '../demo.ts'
 import type { Environment } from '../environment.ts'
 import { transactionsTopic } from '../environment.ts'
@@ -20,7 +20,7 @@ const watchEveryMs = 2_000
 type UpOptions = CommonOptions & { readonly port?: string; readonly demo: boolean; readonly rate: string }
 
 export function addUp(program: Command): void {
-  withCommonOptions(program.command('up'))
+  withLayerOptions(program.command('up'))
     .description('start everything: a shop with history and live traffic, the page and the API')
     .option('--port <port>', 'of the page and the API; the next free one if taken (default: 8080)')
     .option('--no-demo', 'an empty shop, for events of your own')
