@@ -39,7 +39,8 @@ export type SpeedOptions = {
 const deadLetterBytesMax = 32 * 1024 * 1024
 const retryMinMs = 100
 const retryMaxMs = 5_000
-const stoppedRetryMs = 30_000
+/** Opening again reads the ledger again, for all partitions: seldom enough to cost nothing. */
+const stoppedRetryMs = 300_000
 const reportIntervalMs = 5_000
 
 /** Runs until aborted; then finishes the flush in hand and returns. Only errors that no retry can mend are thrown. */
