@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { ConfigError } from '#core/errors.ts'
+import { ConfigError, TidemarkError } from '#core/errors.ts'
 import { acquireFileLock } from '#engines/file-lock.mjs'
 import { listBatches, readPointer } from '#store/batches.ts'
 import { readCommitted } from '#store/committed.ts'
@@ -49,6 +49,13 @@ async function up(environment: Environment, options: UpOptions, signal: AbortSig
   say(`Tidemark ${version} · data in ${settings.dataDirectory}`)
   const log = await environment.log()
   await environment.lake()
+  // From the beginning: a database that dies while a backlog is counted is as dead as any.
+  const watch = new AbortController()
+  const watching = watchDatabase(environment, AbortSignal.any([signal, watch.signal]), say)
+  resources.defer(async () => {
+    watch.abort()
+    await watching
+  })
   const layers = resources.use(new Supervisor({ logDirectory: join(settings.dataDirectory, 'logs'), dataDirectory: settings.dataDirectory, say }))
   say('starting the speed and serving layers …')
   const serving = layers.start('serve', ['serve', ...(options.port === undefined ? [] : ['--port', options.port])])
@@ -66,22 +73,23 @@ async function up(environment: Environment, options: UpOptions, signal: AbortSig
   const traffic = options.demo ? runLiveTraffic(settings, log, rate, signal, say) : Promise.resolve()
   await whenPublished(environment, signal, quiet)
   if (!signal.aborted) printLinks(url, options)
-  const watching = watchDatabase(environment, signal, say)
   if (!signal.aborted) {
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
   }
   say('\nstopping …')
-  await Promise.all([traffic, watching])
+  await traffic
 }
 
 /** Waits until the speed layer has counted what the log holds now. */
 async function whenCounted(environment: Environment, signal: AbortSignal, quiet: boolean): Promise<void> {
   const log = await environment.log()
-  const { end } = await log.bounds(transactionsTopic)
+  const end = await whenThere(async () => (await log.bounds(transactionsTopic)).end, signal)
+  if (end === null) return
   const all = [...end.values()].reduce((sum, offset) => sum + offset, 0)
   const progress = new Progress(quiet)
   for (;;) {
-    const committed = await readCommitted(environment.database.pool, transactionsTopic)
+    const committed = await whenThere(() => readCommitted(environment.database.pool, transactionsTopic), signal)
+    if (committed === null) return
     const left = [...end].reduce((sum, [partition, offset]) => sum + Math.max(0, offset - (committed.get(partition) ?? 0)), 0)
     if (left === 0 || signal.aborted) break
     progress.show(`  speed layer: ${count(all - left)} of ${count(all)} records counted`)
@@ -95,8 +103,9 @@ async function whenPublished(environment: Environment, signal: AbortSignal, quie
   const { pool } = environment.database
   const progress = new Progress(quiet)
   while (!signal.aborted) {
-    const pointer = await readPointer(pool)
-    const [newest] = await listBatches(pool, 1)
+    const seen = await whenThere(async () => ({ pointer: await readPointer(pool), newest: (await listBatches(pool, 1))[0] }), signal)
+    if (seen === null) return
+    const { pointer, newest } = seen
     if (pointer.batch > 0 || pointer.pausedReason !== null) {
       progress.done(`  batch layer: batch ${pointer.batch} serves`)
       return
@@ -108,6 +117,19 @@ async function whenPublished(environment: Environment, signal: AbortSignal, quie
     progress.show(`  batch layer: archiving, recomputing, cross-checking … ${progress.seconds.toFixed(0)} s`)
     await sleep(lookEveryMs, signal)
   }
+}
+
+/** Looks again while the database is away, which is watched over meanwhile; null when aborted. */
+async function whenThere<T>(look: () => Promise<T>, signal: AbortSignal): Promise<T | null> {
+  while (!signal.aborted) {
+    try {
+      return await look()
+    } catch (thrown) {
+      if (!(thrown instanceof TidemarkError && thrown.retryable)) throw thrown
+    }
+    await sleep(watchEveryMs, signal)
+  }
+  return null
 }
 
 /** A PostgreSQL of ours that died is started again; the layers find it at the same place. */
