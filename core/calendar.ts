@@ -6,7 +6,7 @@
 
 export const dayMs = 86_400_000
 const hourMs = 3_600_000
-/** Zone transitions since 1972 lie on multiples of this in UTC, so one offset serves a slot; an older one may be seen some minutes late. */
+/** One offset serves a slot, unless clocks change within it: Newfoundland changed its at a minute past midnight until 2011. */
 const slotMs = 900_000
 /** Slots kept; a year has 35,040. Beyond it the cache starts afresh. */
 const cachedSlotsMax = 200_000
@@ -99,7 +99,8 @@ export function openCalendar(zone: string): ZoneCalendar {
     minute: 'numeric',
     second: 'numeric',
   })
-  const offsets = new Map<number, number>()
+  /** null where clocks change within the slot. */
+  const offsets = new Map<number, number | null>()
   const dayEnds = new Map<number, number>()
 
   function measureOffset(instantMs: number): number {
@@ -127,11 +128,12 @@ export function openCalendar(zone: string): ZoneCalendar {
   function offsetMs(instantMs: number): number {
     const slot = Math.floor(instantMs / slotMs)
     const known = offsets.get(slot)
-    if (known !== undefined) return known
+    if (known !== undefined) return known ?? measureOffset(instantMs)
     if (offsets.size >= cachedSlotsMax) offsets.clear()
     const offset = measureOffset(slot * slotMs)
-    offsets.set(slot, offset)
-    return offset
+    const changes = measureOffset((slot + 1) * slotMs - 1000) !== offset
+    offsets.set(slot, changes ? null : offset)
+    return changes ? measureOffset(instantMs) : offset
   }
 
   function instantOf(localMs: number): number {
