@@ -247,7 +247,8 @@ test.each<BatchCrashPoint>([
   const child = spawn(
     process.execPath,
     [fileURLToPath(new URL('./batch-child.ts', import.meta.url)), lab.url, lab.database.schema, await logSchemaOf(lab), lab.topic, lab.lakeRoot, point],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
+    // What a killed query engine leaves behind goes with the lab.
+    { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, TMPDIR: lab.lakeRoot } },
   )
   const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
   expect(signal).toBe('SIGKILL')
