@@ -60,6 +60,8 @@ class Layer {
   #stopping = false
   #restartMs = restartMinMs
   #timer: NodeJS.Timeout | null = null
+  /** Until the first child says that it is ready. */
+  #startup: { resolve(ready: Ready): void; reject(): void } | null = null
   restarts = 0
 
   constructor(name: string, args: readonly string[], options: SupervisorOptions) {
@@ -77,22 +79,21 @@ class Layer {
   }
 
   async start(): Promise<Ready> {
-    const child = this.#spawn()
-    return new Promise<Ready>((resolve, reject) => {
-      const fail = (): void => {
-        clearTimeout(timer)
+    const { promise, resolve, reject } = Promise.withResolvers<Ready>()
+    const timer = setTimeout(() => this.#startup?.reject(), readyWithinMs)
+    this.#startup = {
+      resolve: (ready) => {
+        this.#startup = null
+        resolve(ready)
+      },
+      reject: () => {
+        this.#startup = null
         this.#stopping = true
         reject(new UnavailableError(`The ${this.name} layer did not start; ${this.#logFile} says why.`))
-      }
-      const timer = setTimeout(fail, readyWithinMs)
-      child.once('exit', fail)
-      child.on('message', (message) => {
-        if ((message as Partial<Ready>).ready !== true) return
-        clearTimeout(timer)
-        child.off('exit', fail)
-        resolve(message as Ready)
-      })
-    })
+      },
+    }
+    this.#spawn()
+    return promise.finally(() => clearTimeout(timer))
   }
 
   async stop(): Promise<void> {
@@ -117,7 +118,12 @@ class Layer {
     const child = fork(main, [...this.#args, '--data', this.#options.dataDirectory, '--quiet'], { stdio: ['ignore', log, log, 'ipc'], detached: true, execArgv: [...heapFlags] })
     closeSync(log)
     this.#child = child
+    child.on('message', (message) => {
+      if ((message as Partial<Ready>).ready === true) this.#startup?.resolve(message as Ready)
+    })
     child.once('exit', (code, signal) => {
+      // One that ends by itself before it was ready has said why, and would again; one that was killed is started again.
+      if (signal === null) this.#startup?.reject()
       if (this.#stopping) return
       this.#restartMs = performance.now() - startedAt > healthyAfterMs ? restartMinMs : Math.min(this.#restartMs * 2, restartMaxMs)
       this.#options.say(`The ${this.name} layer ended (${signal ?? code}); starting it again in ${this.#restartMs / 1000} s. ${this.#logFile} says why.`)

@@ -117,7 +117,12 @@ class SpeedWorker {
           return
         }
         if (thrown instanceof LossError) {
-          partitions = await this.#stopPartition(partitions, thrown)
+          // A database that is away right now cannot take the note: the loss is met again at the next opening.
+          partitions = await this.#stopPartition(partitions, thrown).catch((cause: unknown) => {
+            if (cause instanceof TidemarkError && cause.retryable) return partitions
+            throw cause
+          })
+          await delay(retryMs, signal)
           continue
         }
         if (!(thrown instanceof TidemarkError && thrown.retryable)) throw thrown

@@ -167,7 +167,7 @@ function checkParts(row: TaggedRow): void {
   const [, parts, emptied, siblings] = row
   if (Number(emptied) === 0 && Number(parts) >= Number(siblings)) return
   throw new CorruptError(
-    'The batch view lacks rows that its own register says it has, so no total can be given. Publish a full batch ("tidemark batch run --full") or roll back.',
+    'The batch view lacks rows that its own register says it has, so no total can be given. Roll back to an earlier batch ("tidemark batch rollback"), or restore the database from a backup.',
     { parts: Number(parts), partsWithoutRows: Number(emptied), partsExpected: Math.max(Number(parts), Number(siblings)) },
   )
 }
