@@ -1,0 +1,85 @@
+/**
+ * The deliberate bugs: what each breaks, and the tests that must catch it. `patches/<name>.patch` holds the change. A bug that nobody catches is a hole in
+ * the suite: write the test that is missing, beside the others, and leave the bug as it is.
+ */
+import type { NamedTest } from './run-tests.ts'
+import type { Expectation } from './verdict.ts'
+
+export type Mutant = Expectation & { readonly name: string; readonly breaks: string }
+
+const speedRows = 'test/faults/speed-rows.test.ts'
+const dataRows = 'test/faults/data-rows.test.ts'
+const lakeRows = 'test/faults/lake-rows.test.ts'
+const interleavings = 'test/faults/interleavings.test.ts'
+const answers = 'test/integration/serving/answers.test.ts'
+const interruptions = 'test/integration/store/interruptions.test.ts'
+const batches = 'test/integration/store/batches.test.ts'
+const rebuiltTopic = 'test/integration/store/rebuilt-topic.test.ts'
+const cuts = 'test/integration/batch/cuts.test.ts'
+const scan = 'test/integration/batch/scan.test.ts'
+const sources = 'test/integration/batch/sources.test.ts'
+const layerLaws = 'test/integration/laws/layers.test.ts'
+const agreement = 'test/unit/generator/decoder-agreement.test.ts'
+const idKey = 'test/unit/core/id-key.test.ts'
+const postgresLog = 'test/integration/engines/postgres-log.test.ts'
+const logContract = 'test/contract/postgres-log.test.ts'
+const lakeContract = 'test/contract/disk-lake.test.ts'
+const queryEndings = 'test/contract/duckdb-endings.test.ts'
+
+function by(file: string, title: string): NamedTest {
+  return { file, title }
+}
+
+/** Each runs alone; the order is that of the layers. */
+export const mutants: readonly Mutant[] = [
+  { name: '01-fence-dropped', breaks: 'a flush moves an offset from wherever it stands', caughtBy: [by(speedRows, 'S21 a replay from offset 0 into tables that are not empty is fenced')] },
+  { name: '02-epoch-read-while-waiting', breaks: 'the statement that waits for the lock reads the epoch', caughtBy: [by(interleavings, 'a flush that waits for a cut belongs to the epoch after it')] },
+  { name: '03-cut-beside-flushes', breaks: 'a cut takes no lock', caughtBy: [by(interleavings, 'a cut that waits for a flush has it below its horizon')], noticedWith: 'Error: Waited ' },
+  { name: '04-opening-in-two-snapshots', breaks: 'offsets and ledger pages are read at two moments', caughtBy: [by(interruptions, 'a partition is opened with the offset and the ids of one moment')] },
+  { name: '05-ledger-page-forgotten', breaks: 'a flush stores deltas without their ids', caughtBy: [by(interleavings, 'a partition opened while its owner flushes: offset and ids are of one moment')] },
+  { name: '06-horizon-skips-a-record', breaks: '> for >= where reading goes on', caughtBy: [by(layerLaws, 'the fold of a stream is the sum of the folds of its pieces')] },
+  { name: '07-poison-swallowed', breaks: 'a refused record leaves no dead letter', caughtBy: [by(interleavings, 'a city of 3 KB is refused, and its neighbours are counted')] },
+  { name: '08-poison-takes-its-neighbours', breaks: 'what follows a refused record in its batch is not counted', caughtBy: [by(interleavings, 'a city of 3 KB is refused, and its neighbours are counted')] },
+  { name: '09-answers-reach-below-the-horizon', breaks: 'readers take epoch >= e', caughtBy: [by(answers, 'adds the published batch and the live rows above its epoch')] },
+  { name: '10-merged-view-reaches-below-the-horizon', breaks: 'the merged view takes epoch >= e', caughtBy: [by(interleavings, 'a conflict whose smaller position arrives after the horizon')] },
+  { name: '11-horizon-by-event-time', breaks: 'event time decides which layer answers', caughtBy: [by(dataRows, 'D4 an hour, 40 days or 14 months late')] },
+  { name: '12-top-lists-merged', breaks: 'two top-5 lists are merged', caughtBy: [by(answers, 'V3: a product that is sixth in both layers can be first')] },
+  { name: '13-currencies-added-up', breaks: 'a sum crosses currencies', caughtBy: [by(answers, 'a second currency that comes after many answers in one is never added to the first')] },
+  { name: '14-currency-left-out-of-keys', breaks: 'the fold knows one currency', caughtBy: [by(layerLaws, 'the fold of a stream is the sum of the folds of its pieces')] },
+  { name: '15-half-an-answer', breaks: 'live figures pass for the total where batch rows are gone', caughtBy: [by(answers, 'V2: a batch view that is not whole is never answered from')] },
+  { name: '16-money-through-a-float', breaks: 'pence are parsed as a float', caughtBy: [by(agreement, 'history of a shop in')] },
+  { name: '17-days-by-utc', breaks: 'the local day is that of UTC', caughtBy: [by(dataRows, 'D6 each edge falls on the day that the zone’s rule says')] },
+  { name: '18-months-by-utc', breaks: 'the archive’s month is that of UTC', caughtBy: [by(dataRows, 'D6 each edge falls on the day that the zone’s rule says')], noticedWith: 'HeldError' },
+  { name: '19-late-by-event-time', breaks: 'late is judged by the event’s time alone', caughtBy: [by(agreement, 'history of a shop in')] },
+  { name: '20-future-by-our-clock', breaks: 'a clock of ours decides about an event', caughtBy: [by(interleavings, 'an event 30 hours ahead, batched ten hours later')] },
+  { name: '21-refund-lowers-gross', breaks: 'a refund lowers gross', caughtBy: [by(layerLaws, 'the fold of a stream is the sum of the folds of its pieces')] },
+  { name: '22-refund-on-the-day-of-the-sale', breaks: 'a refund counts on the day of its sale', caughtBy: [by(agreement, 'history of a shop in')] },
+  { name: '23-ids-without-their-source', breaks: 'the ledger’s key leaves the source out', caughtBy: [by(sources, 'of two sources counts twice, and each copy is one of its own source')] },
+  { name: '24-copies-without-their-source', breaks: 'the batch finds copies by id alone', caughtBy: [by(sources, 'of two sources counts twice, and each copy is one of its own source')], noticedWith: 'HeldError' },
+  { name: '25-checksum-ignores-a-field', breaks: 'a conflict in the tax passes for a copy', caughtBy: [by(idKey, 'taxMinor')] },
+  { name: '26-last-copy-counts', breaks: 'the batch counts the last copy', caughtBy: [by(dataRows, 'the first counts, the other is a dead letter with both positions')], noticedWith: 'HeldError' },
+  { name: '27-first-copy-without-its-epoch', breaks: 'a later epoch’s smaller position wins', caughtBy: [by(dataRows, 'D2 the smaller position comes after the horizon')], noticedWith: 'HeldError' },
+  { name: '28-file-straddles-a-cut', breaks: 'an archive file holds two epochs', caughtBy: [by(cuts, 'an archiver that comes after several cuts writes files of one epoch each')], noticedWith: 'HeldError' },
+  { name: '29-archive-begins-behind-the-horizon', breaks: '> for >= where a file begins', caughtBy: [by(cuts, 'an archiver that comes after several cuts writes files of one epoch each')], noticedWith: 'HeldError' },
+  { name: '30-archive-unverified', breaks: 'the archiver trusts what it wrote', caughtBy: [by(lakeRows, 'with one other bit in its data')] },
+  { name: '31-footer-rows-not-counted', breaks: 'rows that were never written are not missed', caughtBy: [by(lakeRows, 'L9 rows that were handed over and never written')] },
+  { name: '32-file-replaced', breaks: 'a put overwrites another’s file', caughtBy: [by(lakeContract, 'lets exactly one of many writers of a path win')] },
+  { name: '33-link-trusted', breaks: 'a link that failed passes for done', caughtBy: [by(lakeContract, 'lets exactly one of many writers of a path win')] },
+  { name: '34-listing-for-the-register', breaks: 'the lake’s listing decides what is read', caughtBy: [by(lakeRows, 'L6 a file that nobody registered, of the right name and content')], noticedWith: 'CorruptError' },
+  { name: '35-two-archivers-register-a-range', breaks: 'a range is registered wherever the archive ends', caughtBy: [by(lakeRows, 'L8 two archivers of one partition')] },
+  { name: '36-read-sums-unchecked', breaks: 'what the query engine read is not held against the register', caughtBy: [by(scan, 'nothing is published and the files are named')] },
+  { name: '37-query-ends-early', breaks: 'an error half-way looks like the end of the rows', caughtBy: [by(queryEndings, 'of a million throws, and gives no rows as if they were all')] },
+  { name: '38-month-loses-its-base', breaks: 'a month’s new version forgets the base’s rows', caughtBy: [by(dataRows, 'D4 an hour, 40 days or 14 months late')] },
+  { name: '39-counts-unchecked', breaks: 'the cross-check compares figures alone', caughtBy: [by(cuts, 'an error that cancels in every figure is seen by the counts')] },
+  { name: '40-keys-unchecked', breaks: 'the cross-check compares counts alone', caughtBy: [by(interleavings, 'a held batch serves nothing, and is accepted once publishing goes on')] },
+  { name: '41-corrections-not-booked', breaks: 'a publication forgets its corrections', caughtBy: [by(interleavings, 'a roll-back after a corrected copy, then the next night')] },
+  { name: '42-publish-on-another-base', breaks: 'a publication does not compare its base', caughtBy: [by(batches, 'a batch that was checked against another base than serves now is refused')] },
+  { name: '43-horizon-goes-back', breaks: 'a publication lets H go back', caughtBy: [by(batches, 'a horizon never goes back')] },
+  { name: '44-roll-back-without-pause', breaks: 'the next night undoes a roll-back', caughtBy: [by(interleavings, 'a roll-back after a corrected copy, then the next night')] },
+  { name: '45-prune-takes-a-kept-epoch', breaks: 'pruning drops live rows that a kept batch needs', caughtBy: [by(batches, 'pruning leaves all that a roll-back to any kept batch needs')] },
+  { name: '46-live-merge-drops-what-it-did-not-read', breaks: 'a merge inserts other rows than it deletes', caughtBy: [by(interruptions, 'live rows are merged without loss and without counting twice')] },
+  { name: '47-page-merge-drops-what-it-did-not-read', breaks: 'a merge of pages inserts other ids than it deletes', caughtBy: [by(interruptions, 'ledger pages are merged without losing an id')] },
+  { name: '48-log-append-in-two-transactions', breaks: 'records are committed before their offsets', caughtBy: [by(postgresLog, 'an append whose connection is killed before its commit leaves nothing')] },
+  { name: '49-log-offsets-unlocked', breaks: 'two appends take the same offsets', caughtBy: [by(logContract, 'by several at once loses, doubles and reorders nothing')], noticedWith: 'error: duplicate key value' },
+  { name: '50-rebuilt-topic-unnoticed', breaks: 'a topic that was made anew is read on', caughtBy: [by(rebuiltTopic, 'is found by the last record that was counted')] },
+]
