@@ -29,6 +29,7 @@ export type CrossCheckSummary = {
   readonly unexplainedKeys: readonly KeyDifference[]
   readonly unexplainedEvents: readonly Unexplained[]
   readonly differingCounts: Explanation['differingCounts']
+  readonly unexplainedCounts: Explanation['unexplainedCounts']
 }
 
 export type CrossCheck = { readonly summary: CrossCheckSummary; readonly corrections: CorrectionPlan }
@@ -54,12 +55,12 @@ export async function crossCheck(options: CrossCheckOptions, batch: Batch, base:
     unexplainedKeys.push(...listed.filter((difference) => !isExplained(difference, cells.get(keyOf(view, difference)))))
     if (total <= listed.length) unexplainedKeys.push(...missingDifferences(view, listed, cells))
   }
-  const { corrections, unexplained } = explanation
-  const held = unexplainedKeys.length > 0 || unexplained.length > 0
+  const { corrections, unexplained, unexplainedCounts } = explanation
+  const held = unexplainedKeys.length > 0 || unexplained.length > 0 || unexplainedCounts.length > 0
   const result = held ? 'held' : corrections.length > 0 ? 'corrected' : 'exact'
   const summary: CrossCheckSummary = {
     result,
-    text: describe(result, corrections.length, unexplainedKeys.length, unexplained.length),
+    text: describe(result, corrections.length, unexplainedKeys.length, unexplained.length, unexplainedCounts.length),
     checkedAt: new Date().toISOString(),
     keysDiffering,
     corrections: corrections.length,
@@ -67,14 +68,15 @@ export async function crossCheck(options: CrossCheckOptions, batch: Batch, base:
     unexplainedKeys: unexplainedKeys.slice(0, listedMax),
     unexplainedEvents: unexplained.slice(0, listedMax),
     differingCounts: explanation.differingCounts.slice(0, listedMax),
+    unexplainedCounts: unexplainedCounts.slice(0, listedMax),
   }
   return { summary, corrections: { events: corrections, settled: explanation.settled, acceptRemaining: null } }
 }
 
-function describe(result: string, corrections: number, keys: number, events: number): string {
+function describe(result: string, corrections: number, keys: number, events: number, counts: number): string {
   if (result === 'exact') return 'Every key of every view agrees to the unit.'
   if (result === 'corrected') return `Every difference is explained; ${corrections} corrections are booked.`
-  return `${keys} keys and ${events} events differ and no stated rule explains them.`
+  return `${keys} keys, ${events} events and ${counts} counts of ids differ and no stated rule explains them.`
 }
 
 function countByReason(corrections: readonly CorrectedEvent[]): Record<string, number> {

@@ -22,8 +22,15 @@ export type Explanation = {
   readonly settled: readonly SettledCopy[]
   readonly unexplained: readonly Unexplained[]
   /** (epoch, partition)s whose counts or hash sums differ. */
-  readonly differingCounts: readonly { readonly epoch: number; readonly partition: number; readonly batchEvents: string; readonly speedEvents: string }[]
+  readonly differingCounts: readonly DifferingCount[]
+  /** Those of them whose difference the corrections do not make up, in number or in a hash sum. */
+  readonly unexplainedCounts: readonly DifferingCount[]
 }
+
+export type DifferingCount = { readonly epoch: number; readonly partition: number; readonly batchEvents: string; readonly speedEvents: string }
+
+/** What the archive counts more than the live side. */
+type CountDelta = { readonly count: DifferingCount; readonly events: bigint; readonly hashHiSum: bigint; readonly hashLoSum: bigint }
 
 export type ExplainOptions = {
   readonly database: Database
@@ -41,28 +48,54 @@ export async function explainCounts(options: ExplainOptions, batch: Batch, base:
   const differing = differingCounts(counts.filter((count) => count.epoch > base.epoch), live)
   const taken: Position[] = []
   const added: Position[] = []
-  for (const { epoch, partition } of differing) {
+  for (const { epoch, partition } of differing.map((delta) => delta.count)) {
     const ours = await batchPositions(options.engine, epoch, partition)
     const theirs = await liveCountedPositions(options.database.pool, options.topic, epoch, partition, batch.epoch)
     for (const [key, position] of theirs) if (!ours.has(key)) taken.push({ epoch, partition, ...position })
     for (const [key, position] of ours) if (!theirs.has(key)) added.push({ epoch, partition, ...position })
   }
-  return { ...(await explainPositions(options, base, taken, added)), differingCounts: differing }
+  const explained = await explainPositions(options, base, taken, added)
+  const unexplainedCounts = differing.filter((delta) => !isMadeUp(delta, explained.corrections)).map((delta) => delta.count)
+  return { ...explained, differingCounts: differing.map((delta) => delta.count), unexplainedCounts }
 }
 
-function differingCounts(batchCounts: readonly EpochCount[], live: readonly EpochCount[]): Explanation['differingCounts'][number][] {
+/** The corrections of an (epoch, partition) make up its difference. Positions alone would miss a sum that is wrong over the same positions. */
+function isMadeUp({ count, events, hashHiSum, hashLoSum }: CountDelta, corrections: readonly CorrectedEvent[]): boolean {
+  let left = events
+  let leftHi = hashHiSum
+  let leftLo = hashLoSum
+  for (const { epoch, partition, sign, hashHi, hashLo } of corrections) {
+    if (epoch !== count.epoch || partition !== count.partition) continue
+    left -= BigInt(sign)
+    leftHi -= BigInt(sign * hashHi)
+    leftLo -= BigInt(sign * hashLo)
+  }
+  return left === 0n && leftHi === 0n && leftLo === 0n
+}
+
+function deltaOf(epoch: number, partition: number, archive: EpochCount | undefined, live: EpochCount | undefined): CountDelta {
+  const count = { epoch, partition, batchEvents: String(archive?.events ?? 0n), speedEvents: String(live?.events ?? 0n) }
+  return {
+    count,
+    events: (archive?.events ?? 0n) - (live?.events ?? 0n),
+    hashHiSum: (archive?.hashHiSum ?? 0n) - (live?.hashHiSum ?? 0n),
+    hashLoSum: (archive?.hashLoSum ?? 0n) - (live?.hashLoSum ?? 0n),
+  }
+}
+
+function differingCounts(batchCounts: readonly EpochCount[], live: readonly EpochCount[]): CountDelta[] {
   const key = (count: EpochCount): string => `${count.epoch}:${count.partition}`
   const byKey = new Map(live.map((count) => [key(count), count]))
-  const differing: Explanation['differingCounts'][number][] = []
+  const differing: CountDelta[] = []
   for (const count of batchCounts) {
     const other = byKey.get(key(count))
     byKey.delete(key(count))
     if (other !== undefined && other.events === count.events && other.hashHiSum === count.hashHiSum && other.hashLoSum === count.hashLoSum) continue
-    differing.push({ epoch: count.epoch, partition: count.partition, batchEvents: String(count.events), speedEvents: String(other?.events ?? 0n) })
+    differing.push(deltaOf(count.epoch, count.partition, count, other))
   }
   for (const other of byKey.values()) {
     if (other.events === 0n && other.hashHiSum === 0n && other.hashLoSum === 0n) continue
-    differing.push({ epoch: other.epoch, partition: other.partition, batchEvents: '0', speedEvents: String(other.events) })
+    differing.push(deltaOf(other.epoch, other.partition, undefined, other))
   }
   return differing
 }
@@ -76,13 +109,14 @@ async function batchPositions(engine: QueryEngine, epoch: number, partition: num
 
 type ArchivedEvent = Position & { readonly hashHi: number; readonly hashLo: number; readonly checksum: bigint; readonly event: CorrectedEvent['event'] }
 
-async function explainPositions(options: ExplainOptions, base: Base, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'differingCounts'>> {
+async function explainPositions(options: ExplainOptions, base: Base, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'differingCounts' | 'unexplainedCounts'>> {
   if (taken.length === 0 && added.length === 0) return { corrections: [], settled: [], unexplained: [] }
   const ids = await idsAt(options.engine, [...taken, ...added])
   const copies = await copiesOf(options.engine, new Set([...ids.values()].map((id) => id.eventId)))
   const corrections: CorrectedEvent[] = []
   const unexplained: Unexplained[] = []
   const takenIds = new Set<string>()
+  const displacedBy = new Map<string, CorrectedEvent>()
   for (const position of taken) {
     const id = ids.get(positionKey(position))
     const group = id === undefined ? [] : (copies.get(id.key) ?? [])
@@ -94,7 +128,9 @@ async function explainPositions(options: ExplainOptions, base: Base, taken: read
     }
     takenIds.add(id.key)
     const reason = self.checksum === first.checksum ? 'copy' : 'conflict'
-    corrections.push(await corrected(options, self, -1, reason, first))
+    const correction = await corrected(options, self, -1, reason, first)
+    corrections.push(correction)
+    displacedBy.set(id.key, correction)
   }
   for (const position of added) {
     const id = ids.get(positionKey(position))
@@ -105,7 +141,7 @@ async function explainPositions(options: ExplainOptions, base: Base, taken: read
       continue
     }
     // What the live side had called it: the opposite of the copy that it displaced.
-    const displaced = corrections.find((other) => other.sign === -1 && `${other.event.source}\n${other.event.eventId}` === id.key)
+    const displaced = displacedBy.get(id.key)
     corrections.push(await corrected(options, first, 1, displaced?.reason ?? 'copy', null))
   }
   const settled: SettledCopy[] = []

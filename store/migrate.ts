@@ -6,6 +6,7 @@ import pg from 'pg'
 import { ConfigError } from '#core/errors.ts'
 import type { Database } from './database.ts'
 import { run, translateError } from './database.ts'
+import { lockPurpose } from './epochs.ts'
 
 const directory = fileURLToPath(new URL('./migrations', import.meta.url))
 const migrationsTable = 'migrations'
@@ -34,6 +35,7 @@ export async function migrateStore(database: Database): Promise<string[]> {
       throw new ConfigError(`This store was made by a newer Tidemark (it has ${unknown.join(', ')}). Start the version that made it, or a newer one.`)
     }
     if (applied.length === known.length) return []
+    await client.query('SELECT pg_advisory_lock(hashtext($1), $2)', [database.schema, lockPurpose.migrate])
     const ran = await runner({
       dbClient: client,
       dir: directory,
@@ -41,6 +43,8 @@ export async function migrateStore(database: Database): Promise<string[]> {
       schema: database.schema,
       migrationsSchema: database.schema,
       migrationsTable,
+      // Its lock is one for the whole database and refuses instead of waiting; ours is the store's.
+      noLock: true,
       count: Infinity,
       checkOrder: true,
       logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },

@@ -55,3 +55,10 @@ test('an error that cancels in every figure is seen by the counts', async () => 
   expect(after.views).toEqual(before.views)
   expect(after.letters).toMatchObject([{ partition: 1, reason: 'conflict' }])
 })
+
+test('a hash sum that is wrong over the same positions holds the batch', async () => {
+  await count([sale({ id: 'a', partition: 0 }), sale({ id: 'b', partition: 1 })])
+  await lab.database.pool.query('UPDATE live_counts SET hash_lo_sum = hash_lo_sum + 1 WHERE partition = 1')
+  await expect(runLabBatch(lab)).rejects.toMatchObject({ code: 'held', details: { result: 'held', unexplainedCounts: [{ partition: 1 }], unexplainedEvents: [], unexplainedKeys: [] } })
+  await checkExact(lab)
+})
