@@ -82,4 +82,5 @@ export const mutants: readonly Mutant[] = [
   { name: '48-log-append-in-two-transactions', breaks: 'records are committed before their offsets', caughtBy: [by(postgresLog, 'an append whose connection is killed before its commit leaves nothing')] },
   { name: '49-log-offsets-unlocked', breaks: 'two appends take the same offsets', caughtBy: [by(logContract, 'by several at once loses, doubles and reorders nothing')], noticedWith: 'error: duplicate key value' },
   { name: '50-rebuilt-topic-unnoticed', breaks: 'a topic that was made anew is read on', caughtBy: [by(rebuiltTopic, 'is found by the last record that was counted')] },
+  { name: '51-hash-sums-unheld', breaks: 'counts that differ over the same positions hold nothing', caughtBy: [by(cuts, 'a hash sum that is wrong over the same positions holds the batch')] },
 ]
