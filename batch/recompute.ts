@@ -170,7 +170,7 @@ async function nameProducts(queryable: Queryable, engine: QueryEngine): Promise<
       /* sql */ `
       INSERT INTO product_names AS t (product_id, product_name, epoch, partition, log_offset, record_index)
       SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::int[]) AS p (product_id, product_name, epoch, partition, log_offset, record_index)
-      ORDER BY product_id
+      ORDER BY product_id COLLATE "C"
       ON CONFLICT (product_id) DO UPDATE SET product_name = EXCLUDED.product_name, epoch = EXCLUDED.epoch, partition = EXCLUDED.partition,
         log_offset = EXCLUDED.log_offset, record_index = EXCLUDED.record_index
       WHERE (t.epoch, t.partition, t.log_offset, t.record_index) < (EXCLUDED.epoch, EXCLUDED.partition, EXCLUDED.log_offset, EXCLUDED.record_index)`,

@@ -13,7 +13,7 @@ import { openLake, openLog, openQueryEngine } from '#engines/open.ts'
 import type { Database } from '#store/database.ts'
 import { openDatabase } from '#store/database.ts'
 import { migrateStore } from '#store/migrate.ts'
-import { agreeOnLogic } from '#store/partitions.ts'
+import { checkLogic } from '#store/partitions.ts'
 import type { Settings } from './settings.ts'
 
 export const transactionsTopic = 'transactions'
@@ -73,7 +73,7 @@ export class Environment {
 
 export type EnvironmentOptions = { readonly applicationName: string; readonly say?: (line: string) => void }
 
-/** Opens the database (its own, or the one that a URL names), migrates it, and agrees on the logic version. */
+/** Opens the database (its own, or the one that a URL names), migrates it, and checks that its figures were made with these settings. */
 export async function openEnvironment(settings: Settings, options: EnvironmentOptions): Promise<Environment> {
   await using opening = new AsyncDisposableStack()
   let { databaseUrl } = settings
@@ -88,7 +88,7 @@ export async function openEnvironment(settings: Settings, options: EnvironmentOp
   )
   await migrateStore(database)
   const decoder = openDecoder({ zone: settings.zone, currency: settings.currency })
-  await agreeOnLogic(database, decoder.logicVersion)
+  await checkLogic(database, decoder.logicVersion)
   return new Environment(settings, databaseUrl, database, decoder, postgres, opening.move())
 }
 

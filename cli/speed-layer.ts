@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import type { SpeedLogger } from '#speed/worker.ts'
 import { runSpeedWorker } from '#speed/worker.ts'
 import { maintainLedger } from '#speed/maintenance.ts'
+import { agreeOnLogic } from '#store/partitions.ts'
 import type { Environment } from './environment.ts'
 import { transactionsTopic } from './environment.ts'
 
@@ -11,6 +12,7 @@ export type FlushListener = NonNullable<Parameters<typeof runSpeedWorker>[0]['on
 
 export async function runSpeedLayer(environment: Environment, logger: SpeedLogger, signal: AbortSignal, onFlush?: FlushListener): Promise<void> {
   const { settings, database, decoder } = environment
+  await agreeOnLogic(database, decoder.logicVersion)
   const log = await environment.log()
   const stopped = new AbortController()
   const both = AbortSignal.any([signal, stopped.signal])

@@ -41,7 +41,7 @@ export function openDecoder(settings: ShopSettings): Decoder {
     decode(record, topic) {
       const { value } = record
       if (value.length > recordBytesMax) return refuse('too-large', `${value.length} bytes; at most ${recordBytesMax}`)
-      const source = record.headers?.[sourceHeader] ?? topic
+      const source = (record.headers?.[sourceHeader] ?? topic).normalize('NFC')
       // Nearly all records are printable ASCII, where Latin-1 is the same text at a fraction of the price of a checked decoding.
       const latin = latin1Slice.call(value, 0, value.length)
       const plain = isPlainAscii(latin)

@@ -109,7 +109,8 @@ function wholeNumber(text: string): number {
   return value
 }
 
-const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+/** With a version: the nibble that is 0 in the key of a whole number keeps the two apart. */
+const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** Writes the four lanes of the key at `out[at…at+3]`. The first two are the id hash of the cross-check. */
 export function writeIdKey(source: string, eventId: string, out: Uint32Array, at: number): void {

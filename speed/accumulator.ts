@@ -15,6 +15,7 @@ import type { View } from '#core/views/view.ts'
 import type { DeadLetter, Flush, MinuteCell, PartitionFlush, ProductName } from '#store/flush.ts'
 
 const minuteMs = 60_000
+const noBytes = new Uint8Array(0)
 /** The live line shows events of the last hours only, and none that is dated ahead. */
 const minutesShownMs = 3 * 3_600_000
 /** Product names remembered as written, so that a name is written when it changes and not with every sale. */
@@ -158,7 +159,10 @@ class Content {
   }
 
   deadLetter(partition: number, record: LogRecord, index: number, reason: DeadLetter['reason'], detail: string, first: DeadLetter['first']): void {
-    this.deadLetterBytes += record.value.length
+    // An order may have many lines that conflict: its bytes stand with the first of them.
+    const before = this.#deadLetters.at(-1)
+    const bytes = before?.partition === partition && before.offset === record.offset ? noBytes : record.value
+    this.deadLetterBytes += bytes.length
     this.#deadLetters.push({
       partition,
       offset: record.offset,
@@ -168,7 +172,7 @@ class Content {
       logTimeMs: record.logTimeMs,
       first,
       headers: record.headers,
-      bytes: record.value,
+      bytes,
     })
   }
 

@@ -3,7 +3,7 @@
  * opens its partitions again from the store, which alone knows what was counted. While one flush commits, the next is being filled.
  */
 import type { Decoder } from '#core/decode.ts'
-import { FencedError, LossError, TidemarkError, messageOf } from '#core/errors.ts'
+import { CorruptError, FencedError, LossError, TidemarkError, messageOf } from '#core/errors.ts'
 import { Ledger } from '#core/ledger.ts'
 import type { EventLog, LogBatch, Vector } from '#core/ports.ts'
 import type { View } from '#core/views/view.ts'
@@ -110,13 +110,13 @@ class SpeedWorker {
         partitions = assigned
       } catch (thrown) {
         if (thrown instanceof FencedError) this.#fencedFlushes++
-        else if (!(thrown instanceof LossError)) this.#failedFlushes++
+        else if (!(thrown instanceof LossError || isDamagedPartition(thrown))) this.#failedFlushes++
         if (signal.aborted) {
           // Nothing is lost with it: whoever reads these partitions next begins where the store stands.
           this.#options.logger.warn({ partitions, code: codeOf(thrown) }, `speed layer let its partitions go without their last flush: ${messageOf(thrown)}`)
           return
         }
-        if (thrown instanceof LossError) {
+        if (thrown instanceof LossError || isDamagedPartition(thrown)) {
           // A database that is away right now cannot take the note: the loss is met again at the next opening.
           partitions = await this.#stopPartition(partitions, thrown).catch((cause: unknown) => {
             if (cause instanceof TidemarkError && cause.retryable) return partitions
@@ -194,7 +194,7 @@ class SpeedWorker {
     }
   }
 
-  async #stopPartition(partitions: readonly number[], loss: LossError): Promise<readonly number[]> {
+  async #stopPartition(partitions: readonly number[], loss: LossError | CorruptError): Promise<readonly number[]> {
     const { partition, from, to } = loss.details as { partition?: number; from?: number; to?: number | null }
     if (partition === undefined) throw loss
     await recordStopped(this.#options.database.pool, { topic: this.#options.topic, partition, fromOffset: from ?? 0, toOffset: to ?? null, reason: loss.message })
@@ -276,6 +276,11 @@ class Flusher {
 }
 
 /** 'timeout' also when woken. */
+/** A stored batch of the log that cannot be read stops its partition; the others go on. */
+function isDamagedPartition(thrown: unknown): thrown is CorruptError {
+  return thrown instanceof CorruptError && typeof thrown.details['partition'] === 'number'
+}
+
 async function within<T>(promise: Promise<T>, timeoutMs: number, wake?: AbortSignal): Promise<T | 'timeout'> {
   if (wake?.aborted === true) return 'timeout'
   let timer: NodeJS.Timeout | undefined

@@ -166,6 +166,8 @@ export async function stageRows(queryable: Queryable, view: View, version: numbe
  */
 export async function combineParts(database: Database, batch: Batch, stages: ReadonlyMap<string, number>): Promise<void> {
   await inTransaction(database, {}, async (client) => {
+    const [now] = await run<{ status: BatchStatus }>(client, 'SELECT status FROM batches WHERE batch = $1 FOR UPDATE', [batch.batch])
+    if (now?.status !== 'running' && now?.status !== 'held') throw new ConflictError(`Batch ${batch.batch} is ${now?.status ?? 'gone'} by now: somebody else decided.`)
     await dropCombined(client, batch.batch)
     for (const view of views) {
       const stage = stages.get(view.name)!
@@ -232,7 +234,10 @@ export async function publishBatch(database: Database, publication: Publication)
   const { batch } = publication
   await inTransaction(database, {}, async (client) => {
     const pointer = await lockPointer(client)
-    const reason = refusalToPublish(batch, pointer)
+    const [overtaken] = await run<{ batch: bigint }>(client, 'SELECT batch FROM batches WHERE published_at > (SELECT started_at FROM batches WHERE batch = $1) AND batch <> $1 ORDER BY published_at DESC LIMIT 1', [
+      batch.batch,
+    ])
+    const reason = refusalToPublish(batch, pointer) ?? (overtaken === undefined ? null : overtakenBy(batch, Number(overtaken.batch)))
     if (reason !== null) {
       throw new ConflictError(reason, { batch: batch.batch, pointer })
     }
@@ -253,6 +258,11 @@ function refusalToPublish(batch: Batch, pointer: Pointer): string | null {
   if (pointer.batch !== batch.baseBatch) return `Batch ${batch.batch} was checked against batch ${batch.baseBatch}, but ${pointer.batch} is published now. Run a new batch.`
   if (batch.epoch <= pointer.epoch) return `Batch ${batch.batch} covers epoch ${batch.epoch}, but the published one covers ${pointer.epoch} already: a horizon never goes back.`
   return null
+}
+
+/** Even rolled back, the other has booked its corrections: what this one found of them would be booked twice. */
+function overtakenBy(batch: Batch, other: number): string {
+  return `Batch ${other} was published after batch ${batch.batch} had begun. Drop this one, and run a new batch.`
 }
 
 async function lockPointer(client: PoolClient): Promise<Pointer> {

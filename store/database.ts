@@ -55,6 +55,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     max: options.connectionsMax ?? 10,
     connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
+    // A host that vanishes without a word is noticed in seconds, not in the system's two hours.
+    keepAliveInitialDelayMillis: 10_000,
     application_name: options.applicationName ?? 'tidemark',
     options: settings.map((setting) => `-c ${setting}`).join(' '),
     types,
@@ -106,27 +108,24 @@ export async function inTransaction<T>(database: Database, options: TransactionO
   }
 }
 
-/** SQLSTATEs and socket errors after which the same work, from the beginning, may succeed. */
+/** Classes of SQLSTATE after which the same work, from the beginning, may succeed: connection, rollback, resources, operator, system. */
+const passingClass = /^(08|40|53|57|58)/
+/** Single states and socket errors of that kind. */
 const passing = new Set([
-  '40001', // serialization failure
-  '40P01', // deadlock
   '55P03', // lock not available within lock_timeout
-  '57014', // statement cancelled by its timeout
-  '57P01', // administrator ended the session
-  '57P02',
-  '57P03', // starting up or shutting down
   '25P03', // idle in transaction for too long
   '25006', // read-only: a standby, or a disk that filled up
-  '53100', // disk full
-  '53200', // out of memory
-  '53300', // too many connections
-  '08000',
-  '08003',
-  '08006',
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
   'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
+  'ERR_STREAM_PREMATURE_CLOSE',
 ])
 
 /** Driver errors as ours; anything else as it is. */
@@ -134,7 +133,7 @@ export function translateError(thrown: unknown): unknown {
   if (thrown instanceof TidemarkError || !(thrown instanceof Error)) return thrown
   const code = (thrown as { code?: unknown }).code
   if (typeof code === 'string') {
-    if (passing.has(code)) return new UnavailableError(`The database could not do this now (${code}): ${thrown.message}`, { sqlState: code }, thrown)
+    if (passing.has(code) || (code.length === 5 && passingClass.test(code))) return new UnavailableError(`The database could not do this now (${code}): ${thrown.message}`, { sqlState: code }, thrown)
     if (code === '23505') return new ConflictError(`Somebody else wrote this first: ${thrown.message}`, { sqlState: code }, thrown)
     return thrown
   }

@@ -55,6 +55,8 @@ export type Flush = {
 /** Where tests may stop a flush; production passes none. */
 export type FlushFaults = { readonly beforeBegin?: () => Promise<void>; readonly beforeCommit?: (client: PoolClient) => Promise<void>; readonly afterCommit?: () => Promise<void> }
 
+const letterBytesPerStatement = 8 * 1024 * 1024
+const lettersPerStatement = 5_000
 /** Minutes kept for the live line. */
 const minutesKeptMs = 3 * 3_600_000
 
@@ -153,16 +155,30 @@ async function storePages(client: PoolClient, epoch: number, flush: Flush): Prom
   )
 }
 
+/** In pieces: an array of bytes travels as hexadecimal digits, and one text has an end. */
 async function storeDeadLetters(client: PoolClient, epoch: number, flush: Flush): Promise<void> {
-  const letters = flush.deadLetters
+  let letters: DeadLetter[] = []
+  let bytes = 0
+  for (const letter of flush.deadLetters) {
+    letters.push(letter)
+    bytes += letter.bytes.length
+    if (bytes < letterBytesPerStatement && letters.length < lettersPerStatement) continue
+    await storeLetters(client, epoch, flush.topic, letters)
+    letters = []
+    bytes = 0
+  }
+  if (letters.length > 0) await storeLetters(client, epoch, flush.topic, letters)
+}
+
+async function storeLetters(client: PoolClient, epoch: number, topic: string, letters: readonly DeadLetter[]): Promise<void> {
   await client.query(
     /* sql */ `
     INSERT INTO dead_letters (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, headers, bytes)
     SELECT $1, l.partition, l.log_offset, l.record_index, $2, l.reason, l.detail, l.log_time_ms, l.first_partition, l.first_offset, 'speed', l.headers, l.bytes
-    FROM unnest($3::int[], $4::bigint[], $5::int[], $6::text[], $7::text[], $8::bigint[], $9::int[], $10::bigint[], $11::jsonb[], $12::bytea[])
+    FROM unnest($3::int[], $4::bigint[], $5::int[], $6::text[], $7::text[], $8::bigint[], $9::int[], $10::bigint[], $11::text[], $12::bytea[])
       AS l (partition, log_offset, record_index, reason, detail, log_time_ms, first_partition, first_offset, headers, bytes)`,
     [
-      flush.topic,
+      topic,
       epoch,
       letters.map((letter) => letter.partition),
       letters.map((letter) => letter.offset),

@@ -12,6 +12,7 @@ const smallPageIds = 20_000
 /** Merging fewer than this costs more than it saves; merging more holds a long transaction. */
 const mergePagesMin = 32
 const mergePagesMax = 512
+const mergeIdsMax = 200_000
 
 /** Entries of the pages named, by page. As hexadecimal text: the driver's binary mode reads bytea as UTF-8 and damages it. */
 export async function readPages(queryable: Queryable, pages: readonly bigint[]): Promise<{ page: bigint; entries: Buffer }[]> {
@@ -42,7 +43,10 @@ async function mergeGroup(client: PoolClient, group: { topic: string; partition:
     client,
     /* sql */ `
     DELETE FROM ledger_pages WHERE page IN (
-      SELECT page FROM ledger_pages WHERE topic = $1 AND partition = $2 AND epoch = $3 AND ids < ${smallPageIds} ORDER BY page LIMIT ${mergePagesMax})
+      SELECT page FROM (
+        SELECT page, sum(ids) OVER (ORDER BY page) AS ids_so_far FROM ledger_pages
+        WHERE topic = $1 AND partition = $2 AND epoch = $3 AND ids < ${smallPageIds} ORDER BY page LIMIT ${mergePagesMax}
+      ) oldest WHERE ids_so_far <= ${mergeIdsMax})
     RETURNING page, from_offset, to_offset, ids, entries`,
     [group.topic, group.partition, group.epoch],
   )
@@ -53,8 +57,8 @@ async function mergeGroup(client: PoolClient, group: { topic: string; partition:
     INSERT INTO ledger_pages (page, topic, partition, epoch, from_offset, to_offset, ids, entries) OVERRIDING SYSTEM VALUE
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
     [
-      // Pages are read newest first by number: a merged page keeps the place of its oldest.
-      rows.map((row) => row.page).reduce((least, page) => (page < least ? page : least)),
+      // Pages are read newest first by number: a merged page is as new as its newest, or recent ids would count as old.
+      rows.map((row) => row.page).reduce((newest, page) => (page > newest ? page : newest)),
       group.topic,
       group.partition,
       group.epoch,
@@ -77,8 +81,8 @@ export async function dropOldPages(queryable: Queryable, idsMax: number, publish
     /* sql */ `
     DELETE FROM ledger_pages WHERE page IN (
       SELECT page FROM (
-        SELECT page, epoch, sum(ids) OVER (PARTITION BY topic, partition ORDER BY page DESC) AS ids_up_to FROM ledger_pages
-      ) aged WHERE ids_up_to > $1 AND epoch <= $2)
+        SELECT page, ids, epoch, sum(ids) OVER (PARTITION BY topic, partition ORDER BY page DESC) AS ids_up_to FROM ledger_pages
+      ) aged WHERE ids_up_to - ids > $1 AND epoch <= $2)
     RETURNING page`,
     [idsMax, publishedEpoch],
   )

@@ -16,11 +16,13 @@ export type OpenedPartition = {
   readonly last: { readonly offset: number; readonly checksum: number } | null
 }
 
-/** Pages read at a time: they are large, and only their ids stay. */
-const pagesPerFetch = 64
+/** Ids read at a time: pages are large, and only their ids stay. */
+const idsPerFetch = 500_000
+/** A full ledger takes seconds to fill between two fetches; this transaction holds no lock that others wait for. */
+const openingIdleTimeoutMs = 60_000
 
 /**
- * Reads where each partition stands and fills `ledger`, newest pages first until it holds `idsMax` ids. `firstOffsets` gives the log's oldest
+ * Reads where each partition stands and fills `ledger` with the newest pages that hold `idsMax` ids or just more. `firstOffsets` gives the log's oldest
  * offset for partitions never seen before.
  */
 export async function openPartitions(
@@ -41,6 +43,7 @@ export async function openPartitions(
     [topic, partitions, partitions.map((partition) => firstOffsets.get(partition)!)],
   )
   return inTransaction(database, { isolation: 'REPEATABLE READ' }, async (client) => {
+    await client.query(`SET LOCAL idle_in_transaction_session_timeout = ${openingIdleTimeoutMs}`)
     const offsets = await run<{ partition: number; next_offset: bigint; last_offset: bigint | null; last_checksum: bigint | null }>(
       client,
       'SELECT partition, next_offset, last_offset, last_checksum FROM committed_offsets WHERE topic = $1 AND partition = ANY ($2) ORDER BY partition',
@@ -54,15 +57,15 @@ export async function openPartitions(
     const wanted: typeof pages = []
     let ids = 0
     for (const page of pages) {
-      if (ids + page.ids > ledger.idsMax) break
+      // The page that crosses the limit too: the ledger bounds itself, and forgetting a whole page would forget recent ids.
+      if (ids >= ledger.idsMax) break
       ids += page.ids
       wanted.push(page)
     }
     // Oldest first, so that what the ledger forgets first is the oldest.
     wanted.reverse()
     const partitionOf = new Map(wanted.map((page) => [page.page, page.partition]))
-    for (let from = 0; from < wanted.length; from += pagesPerFetch) {
-      const chunk = wanted.slice(from, from + pagesPerFetch)
+    for (const chunk of chunksOf(wanted)) {
       for (const row of await readPages(client, chunk.map((page) => page.page))) {
         readPage(row.entries, (key, entry) => ledger.count(key, 0, entry.checksum, partitionOf.get(row.page)!, entry.offset))
       }
@@ -75,6 +78,42 @@ export async function openPartitions(
   })
 }
 
+/** Pages in order, so many at a time that they hold about `idsPerFetch` ids. */
+function* chunksOf<Page extends { readonly ids: number }>(pages: readonly Page[]): Generator<Page[]> {
+  let chunk: Page[] = []
+  let ids = 0
+  for (const page of pages) {
+    chunk.push(page)
+    ids += page.ids
+    if (ids < idsPerFetch) continue
+    yield chunk
+    chunk = []
+    ids = 0
+  }
+  if (chunk.length > 0) yield chunk
+}
+
+/**
+ * Refuses where the store holds figures made by another logic version: what is asked or archived now would be decoded otherwise than what was counted.
+ * Changes nothing: only a speed worker makes a version the store's own.
+ */
+export async function checkLogic(database: Database, logicVersion: string): Promise<void> {
+  const [state] = await run<{ logic_version: string | null; filled: boolean }>(
+    database.pool,
+    'SELECT logic_version, EXISTS (SELECT FROM committed_offsets WHERE records > 0) AS filled FROM lake_state',
+  )
+  const { logic_version: stored, filled } = state!
+  if (filled && stored !== null && stored !== logicVersion) throw otherLogic(stored, logicVersion)
+}
+
+function otherLogic(stored: string, wanted: string): ConfigError {
+  return new ConfigError(
+    `This store's figures were made with "${stored}", and the settings now say "${wanted}". ` +
+      `Set the zone and currency back, or start an empty store (another --data folder).`,
+    { stored, wanted },
+  )
+}
+
 /**
  * Makes the logic version the store's own, or refuses where the store already holds figures made by another: zone, currency and decoding cannot
  * change under stored days and amounts.
@@ -85,10 +124,6 @@ export async function agreeOnLogic(database: Database, logicVersion: string): Pr
   ])
   const [state] = await run<{ logic_version: string }>(database.pool, 'SELECT logic_version FROM lake_state')
   if (state!.logic_version !== logicVersion) {
-    throw new ConfigError(
-      `This store's figures were made with "${state!.logic_version}", and the settings now say "${logicVersion}". ` +
-        `Set the zone and currency back, or start an empty store (another --data folder).`,
-      { stored: state!.logic_version, wanted: logicVersion },
-    )
+    throw otherLogic(state!.logic_version, logicVersion)
   }
 }

@@ -90,7 +90,7 @@ CREATE TABLE dead_letters (
   first_partition integer,
   first_offset bigint,
   found_by text NOT NULL CHECK (found_by IN ('speed', 'batch')),
-  headers jsonb,
+  headers text,
   bytes bytea NOT NULL,
   UNIQUE (topic, partition, log_offset, record_index)
 );
