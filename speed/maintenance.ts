@@ -3,6 +3,7 @@ import type { Database } from '#store/database.ts'
 import { mergeSmallPages } from '#store/ledger-pages.ts'
 import { mergeLiveRows } from '#store/live-rows.ts'
 import { TidemarkError } from '#core/errors.ts'
+import { delay } from './delay.ts'
 import type { SpeedLogger } from './worker.ts'
 
 const intervalMs = 5_000
@@ -20,14 +21,6 @@ export async function maintainLedger(database: Database, logger: SpeedLogger, si
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError && thrown.retryable)) throw thrown
     }
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, intervalMs)
-      function done(): void {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', done)
-        resolve()
-      }
-      signal.addEventListener('abort', done, { once: true })
-    })
+    await delay(intervalMs, signal)
   }
 }

@@ -13,6 +13,7 @@ import { commitFlush } from '#store/flush.ts'
 import { openPartitions } from '#store/partitions.ts'
 import { clearStopped, recordStopped, reportWorker } from '#store/workers.ts'
 import { Accumulator } from './accumulator.ts'
+import { delay } from './delay.ts'
 import { checkFingerprints } from './fingerprint.ts'
 
 export type SpeedLogger = { debug(fields: object, text: string): void; info(fields: object, text: string): void; warn(fields: object, text: string): void }
@@ -306,8 +307,3 @@ async function whenAborted(signal: AbortSignal): Promise<void> {
 function codeOf(thrown: unknown): string | undefined {
   return thrown instanceof TidemarkError ? thrown.code : undefined
 }
-
-async function delay(ms: number, signal: AbortSignal): Promise<void> {
-  await within(whenAborted(signal), ms)
-}
-
