@@ -51,13 +51,13 @@ export class Environment {
   }
 
   lake(): Promise<Lake> {
-    this.#lake ??= (async () => this.#stack.use(await openLake(this.settings.lakeUrl, this.settings.dataDirectory)))()
+    this.#lake ??= (async () => this.#stack.use(await openLake(this.settings)))()
     return this.#lake
   }
 
   queryEngine(): Promise<QueryEngine> {
     const { queryUrl, queryMemoryMb, dataDirectory } = this.settings
-    this.#engine ??= (async () => this.#stack.use(await openQueryEngine(queryUrl, await this.lake(), queryMemoryMb, dataDirectory)))()
+    this.#engine ??= (async () => this.#stack.use(await openQueryEngine({ queryUrl, lake: await this.lake(), memoryLimitMb: queryMemoryMb, dataDirectory })))()
     return this.#engine
   }
 

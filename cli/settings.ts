@@ -42,25 +42,23 @@ const currency = z.string().refine((value) => currencyExponent(value) !== undefi
 const day = z.string().refine((value) => parseDay(value) !== null, 'a day such as 2024-01-01 is expected')
 const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'a time of day such as 03:00 is expected')
 const schemaName = z.string().regex(/^[a-z_][a-z0-9_]{0,40}$/, 'lower-case letters, digits and _ are expected')
-const url = (schemes: readonly string[], coming: readonly string[]) =>
-  z.string().superRefine((value, context) => {
-    if (value === '' || schemes.some((scheme) => value.startsWith(`${scheme}://`))) return
-    const scheme = /^([a-z]+):\/\//.exec(value)?.[1]
-    const known = scheme !== undefined && coming.includes(scheme)
-    context.addIssue({
-      code: 'custom',
-      message: known ? `${scheme}:// is not part of this version: leave it empty for the embedded engine` : `empty or ${schemes.map((name) => `${name}://…`).join(' or ')} is expected`,
-    })
-  })
+const url = (...schemes: readonly string[]) =>
+  z
+    .string()
+    .refine(
+      (value) => value === '' || schemes.some((scheme) => value.startsWith(`${scheme}://`)),
+      `empty or ${schemes.map((name) => `${name}://…`).join(' or ')} is expected`,
+    )
 
 export const declaredSettings = {
   dataDirectory: text('TIDEMARK_DATA', '.tidemark', 'folder', 'Everything that the embedded engines keep; `--data` overrides it.'),
-  databaseUrl: text('DATABASE_URL', '', 'URL', 'Where the layers meet. Empty: a PostgreSQL of our own in the data folder.', url(['postgres', 'postgresql'], [])),
-  logUrl: text('LOG_URL', '', 'URL', 'The event log. Empty: append-only tables in that PostgreSQL.', url(['postgres', 'postgresql'], ['kafka'])),
-  lakeUrl: text('LAKE_URL', '', 'URL', 'The lake. Empty: the folder `lake` in the data folder.', url(['file'], ['hdfs', 'webhdfs'])),
-  queryUrl: text('QUERY_URL', '', 'URL', 'The query engine. Empty: DuckDB in the batch process.', url(['duckdb'], ['trino'])),
-  jobsUrl: text('JOBS_URL', '', 'URL', 'Where BullMQ keeps its jobs. Empty: that PostgreSQL, in schema `tidemark_jobs`.', url(['postgres', 'postgresql'], ['redis', 'rediss'])),
-  searchUrl: text('SEARCH_URL', '', 'URL', 'The search index. Empty: none.', url([], ['elasticsearch', 'http', 'https'])),
+  databaseUrl: text('DATABASE_URL', '', 'URL', 'Where the layers meet. Empty: a PostgreSQL of our own in the data folder.', url('postgres', 'postgresql')),
+  logUrl: text('LOG_URL', '', 'URL', 'The event log: `kafka://host:9092,host2:9092`. Empty: append-only tables in that PostgreSQL.', url('postgres', 'postgresql', 'kafka')),
+  lakeUrl: text('LAKE_URL', '', 'URL', 'The lake: `webhdfs://namenode:9870,namenode2:9870/shopsphere`. Empty: the folder `lake` in the data folder.', url('file', 'webhdfs')),
+  lakeLocation: text('LAKE_LOCATION', '', 'URL', 'What the query engine calls the root of an HDFS lake: `hdfs://namenode:8020/shopsphere`.', url('hdfs')),
+  queryUrl: text('QUERY_URL', '', 'URL', 'The query engine: `trino://tidemark@coordinator:8080/hive`. Empty: DuckDB in the batch process.', url('duckdb', 'trino')),
+  jobsUrl: text('JOBS_URL', '', 'URL', 'Where BullMQ keeps its jobs: `redis://host:6379`. Empty: that PostgreSQL, in schema `tidemark_jobs`.', url('postgres', 'postgresql', 'redis', 'rediss')),
+  searchUrl: text('SEARCH_URL', '', 'URL', 'The search index that follows: `http://elasticsearch:9200`. Empty: none.', url('http', 'https')),
   schema: text('TIDEMARK_SCHEMA', 'tidemark', 'name', 'Schema of the store; a store is a schema.', schemaName),
   zone: text('TIDEMARK_ZONE', 'Europe/London', 'IANA zone', 'The shop\'s days and hours. Cannot change on a filled store.', zone),
   currency: text('TIDEMARK_CURRENCY', 'GBP', 'ISO 4217', 'Currency of CSV lines, and of JSON events that name none. Cannot change on a filled store.', currency),

@@ -10,18 +10,34 @@ export type LogChoice = { readonly logUrl: string; readonly databaseUrl: string;
 
 export async function openLog(choice: LogChoice): Promise<EventLog> {
   const url = choice.logUrl === '' ? choice.databaseUrl : choice.logUrl
-  if (!/^postgres(ql)?:\/\//.test(url)) throw new ConfigError(`No event log speaks ${scheme(url)}: leave LOG_URL empty or give postgres://…`)
+  if (url.startsWith('kafka://')) {
+    const { openKafkaLog } = await import('./kafka-log.ts')
+    return openKafkaLog({ url, groupPrefix: choice.schema })
+  }
+  if (!/^postgres(ql)?:\/\//.test(url)) throw new ConfigError(`No event log speaks ${scheme(url)}: leave LOG_URL empty or give kafka://… or postgres://…`)
   return openPostgresLog({ connectionString: url, schema: `${choice.schema}_log`, pollIntervalMs: choice.pollIntervalMs })
 }
 
-export async function openLake(lakeUrl: string, dataDirectory: string): Promise<Lake> {
+export type LakeChoice = { readonly lakeUrl: string; readonly lakeLocation: string; readonly dataDirectory: string }
+
+export async function openLake({ lakeUrl, lakeLocation, dataDirectory }: LakeChoice): Promise<Lake> {
+  if (lakeUrl.startsWith('webhdfs://')) {
+    const { openHdfsLake } = await import('./hdfs-lake.ts')
+    return openHdfsLake({ url: lakeUrl, location: lakeLocation })
+  }
   if (lakeUrl === '') return openDiskLake({ root: join(dataDirectory, 'lake') })
-  if (!lakeUrl.startsWith('file://')) throw new ConfigError(`No lake speaks ${scheme(lakeUrl)}: leave LAKE_URL empty or give file:///…`)
+  if (!lakeUrl.startsWith('file://')) throw new ConfigError(`No lake speaks ${scheme(lakeUrl)}: leave LAKE_URL empty or give webhdfs://… or file:///…`)
   return openDiskLake({ root: fileURLToPath(lakeUrl) })
 }
 
-export async function openQueryEngine(queryUrl: string, lake: Lake, memoryLimitMb: number, dataDirectory: string): Promise<QueryEngine> {
-  if (queryUrl !== '' && !queryUrl.startsWith('duckdb://')) throw new ConfigError(`No query engine speaks ${scheme(queryUrl)}: leave QUERY_URL empty.`)
+export type QueryChoice = { readonly queryUrl: string; readonly lake: Lake; readonly memoryLimitMb: number; readonly dataDirectory: string }
+
+export async function openQueryEngine({ queryUrl, lake, memoryLimitMb, dataDirectory }: QueryChoice): Promise<QueryEngine> {
+  if (queryUrl.startsWith('trino://')) {
+    const { openTrino } = await import('./trino.ts')
+    return openTrino({ url: queryUrl, lake })
+  }
+  if (queryUrl !== '' && !queryUrl.startsWith('duckdb://')) throw new ConfigError(`No query engine speaks ${scheme(queryUrl)}: leave QUERY_URL empty or give trino://…`)
   // Its native library is 70 MB: only who asks it loads it.
   const { openDuckDb } = await import('./duckdb.ts')
   return openDuckDb({ lake, memoryLimitMb, tempDirectory: join(dataDirectory, 'tmp') })
