@@ -6,18 +6,21 @@ import { createHash, randomUUID } from 'node:crypto'
 import { formatDay } from '#core/calendar.ts'
 import type { Decoder } from '#core/decode.ts'
 import { ConflictError, CorruptError, LossError } from '#core/errors.ts'
-import type { EventLog, Lake, LakeVerify, LogBatch, ParquetCodec, ParquetValues } from '#core/ports.ts'
+import type { EventLog, Lake, LakeVerify, LogBatch, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
 import { sha256Of } from './file-digest.ts'
+import { readLakeRange } from './lake-range.ts'
 
 export type ArchiveOptions = {
   readonly database: Database
   readonly log: EventLog
   readonly lake: Lake
   readonly codec: ParquetCodec
+  /** Reads from the lake what the log has forgotten. */
+  readonly engine?: QueryEngine
   readonly decoder: Decoder
   /** Offsets a file spans at most. */
   readonly fileOffsetsMax: number
@@ -146,20 +149,48 @@ async function* rowGroups(options: ArchiveOptions, range: ArchiveRange, sums: Ar
   if (rows.rows > 0) yield rows.columns
 }
 
-/** The log's batches of the range; ending early is an error, since a short file would pass for the whole range. */
+/**
+ * The range's batches: from the log, and what it has forgotten from the lake, which holds it still where the database was put back. Ending early is an
+ * error, since a short file would pass for the whole range.
+ */
 async function* readRange(options: ArchiveOptions, range: ArchiveRange): AsyncGenerator<LogBatch> {
+  const { topic, partition, toOffset } = range
   let position = range.fromOffset
-  const from = new Map([[range.partition, range.fromOffset]])
-  const to = new Map([[range.partition, range.toOffset]])
-  for await (const batch of options.log.read(range.topic, from, { to, signal: options.signal })) {
-    if (batch.from > position) break
-    position = Math.max(position, batch.to)
-    yield batch
+  while (position < toOffset) {
+    for await (const batch of readLog(options, range, position)) {
+      position = Math.max(position, batch.to)
+      yield batch
+    }
+    options.signal.throwIfAborted()
+    if (position >= toOffset) return
+    const first = (await options.log.bounds(topic)).first.get(partition) ?? 0
+    const lost = { topic, partition, from: position, to: first > position ? first : toOffset }
+    const behind = Math.min(lost.to, toOffset)
+    const { database, lake, engine } = options
+    const refill = engine === undefined || first <= position ? null : await readLakeRange({ queryable: database.pool, lake, engine }, topic, partition, position, behind)
+    if (refill === null) {
+      throw new LossError(
+        `The log of ${topic} partition ${partition} gives nothing between ${position} and ${lost.to}: the range is not archived, and the batch before goes on serving. ` +
+          `Put the records back, or give them up with "tidemark batch accept-loss ${partition}:${position}-${lost.to}".`,
+        lost,
+      )
+    }
+    yield* refill
+    position = behind
   }
-  options.signal.throwIfAborted()
-  if (position >= range.toOffset) return
-  throw new LossError(
-    `The log of ${range.topic} partition ${range.partition} gave nothing between ${position} and ${range.toOffset}: the range is not archived. Put the records back; until then the batch before goes on serving.`,
-    { topic: range.topic, partition: range.partition, from: position, to: range.toOffset },
-  )
+}
+
+/** What the log holds from there on, as far as it goes without a hole. */
+async function* readLog(options: ArchiveOptions, { topic, partition, toOffset }: ArchiveRange, from: number): AsyncGenerator<LogBatch> {
+  let position = from
+  const to = new Map([[partition, toOffset]])
+  try {
+    for await (const batch of options.log.read(topic, new Map([[partition, from]]), { to, signal: options.signal })) {
+      if (batch.from > position) return
+      position = batch.to
+      yield batch
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof LossError)) throw thrown
+  }
 }

@@ -12,7 +12,7 @@ import type { View } from '#core/views/view.ts'
 import type { Batch } from '#store/batches.ts'
 import type { CorrectedEvent, CorrectionPlan } from '#store/corrections.ts'
 import type { Base, KeyDifference } from '#store/cross-check.ts'
-import { findDifferences } from '#store/cross-check.ts'
+import { differencesOf, findDifferences } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
 import type { Explanation, Unexplained } from './explain.ts'
 import { explainCounts } from './explain.ts'
@@ -46,31 +46,39 @@ const listedMax = 100
 
 export async function crossCheck(options: CrossCheckOptions, batch: Batch, base: Base, recomputed: Recomputed): Promise<CrossCheck> {
   const explanation = await explainCounts(options, batch, base, recomputed.counts)
+  const lostEvents = explanation.lost.reduce((sum, { positions }) => sum + positions.length, 0)
   let keysDiffering = 0
   const unexplainedKeys: KeyDifference[] = []
   for (const view of views) {
     const cells = correctionCells(view, explanation.corrections)
-    const { total, listed } = await findDifferences(options.database.pool, view, batch, base, recomputed.stages.get(view.name)!, cells.size)
+    const { total, listed } = await findDifferences(options.database.pool, view, batch, base, recomputed.stages.get(view.name)!, cells.size + lostEvents)
     keysDiffering += total
+    if (lostEvents > 0) {
+      if (!isLossOf(lostEvents, listed, total, (difference) => cells.get(keyOf(view, difference)))) unexplainedKeys.push(...listed)
+      continue
+    }
     unexplainedKeys.push(...listed.filter((difference) => !isExplained(difference, cells.get(keyOf(view, difference)))))
     if (total <= listed.length) unexplainedKeys.push(...missingDifferences(view, listed, cells))
   }
   const { corrections, unexplained, unexplainedCounts } = explanation
   const held = unexplainedKeys.length > 0 || unexplained.length > 0 || unexplainedCounts.length > 0
-  const result = held ? 'held' : corrections.length > 0 ? 'corrected' : 'exact'
+  const corrected = corrections.length + lostEvents
+  const result = held ? 'held' : corrected > 0 ? 'corrected' : 'exact'
   const summary: CrossCheckSummary = {
     result,
-    text: describe(result, corrections.length, unexplainedKeys.length, unexplained.length, unexplainedCounts.length),
+    text: describe(result, corrected, unexplainedKeys.length, unexplained.length, unexplainedCounts.length),
     checkedAt: new Date().toISOString(),
     keysDiffering,
-    corrections: corrections.length,
-    correctionsByReason: countByReason(corrections),
+    corrections: corrected,
+    correctionsByReason: { ...countByReason(corrections), ...(lostEvents > 0 && { lost: lostEvents }) },
     unexplainedKeys: unexplainedKeys.slice(0, listedMax),
     unexplainedEvents: unexplained.slice(0, listedMax),
     differingCounts: explanation.differingCounts.slice(0, listedMax),
     unexplainedCounts: unexplainedCounts.slice(0, listedMax),
   }
-  return { summary, corrections: { events: corrections, settled: explanation.settled, acceptRemaining: null } }
+  const differences = new Map(views.map((view) => [view.name as string, differencesOf(view, batch, base, recomputed.stages.get(view.name)!)]))
+  const remaining = lostEvents > 0 ? ({ reason: 'lost', differences } as const) : null
+  return { summary, corrections: { events: corrections, settled: explanation.settled, lost: explanation.lost, remaining } }
 }
 
 function describe(result: string, corrections: number, keys: number, events: number, counts: number): string {
@@ -121,6 +129,19 @@ function keyOf(view: View, difference: KeyDifference): string {
 /** The corrections of this cell make up the whole difference, in every measure. */
 function isExplained(difference: KeyDifference, sums: CellSums = {}): boolean {
   return Object.keys(measureNames).every((column) => BigInt(difference.batch[column] ?? 0) - BigInt(difference.speed[column] ?? 0) === (sums[column] ?? 0n))
+}
+
+/** What the corrections leave of a view's differences is the loss of so many events: no measure grew anywhere, and the events missing are that many. */
+function isLossOf(events: number, listed: readonly KeyDifference[], total: number, correctionOf: (difference: KeyDifference) => CellSums | undefined): boolean {
+  if (total > listed.length) return false
+  let missing = 0n
+  for (const difference of listed) {
+    const sums = correctionOf(difference) ?? {}
+    const left = (column: string): bigint => BigInt(difference.batch[column] ?? 0) - BigInt(difference.speed[column] ?? 0) - (sums[column] ?? 0n)
+    if (Object.keys(measureNames).some((column) => left(column) > 0n)) return false
+    missing -= left('transactions') + left('refund_events')
+  }
+  return missing === BigInt(events)
 }
 
 /** Cells that corrections would move although they agree. */

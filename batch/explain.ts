@@ -8,10 +8,11 @@ import type { EventKind, Position } from '#core/events.ts'
 import { comparePositions } from '#core/events.ts'
 import type { EventLog, QueryEngine } from '#core/ports.ts'
 import type { Batch } from '#store/batches.ts'
-import type { CorrectedEvent, SettledCopy } from '#store/corrections.ts'
+import type { CorrectedEvent, LostEvents, SettledCopy } from '#store/corrections.ts'
 import type { Base, EpochCount } from '#store/cross-check.ts'
 import { liveCountedPositions, liveCounts } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
+import { lossAt, readLogTerms } from '#store/losses.ts'
 import { allRows } from './recompute.ts'
 import { batchSql } from './sql-files.ts'
 
@@ -20,6 +21,8 @@ export type Unexplained = { readonly topic: string; readonly position: Position;
 export type Explanation = {
   readonly corrections: readonly CorrectedEvent[]
   readonly settled: readonly SettledCopy[]
+  /** Counted live in ranges of the log that a person gave up. */
+  readonly lost: readonly LostEvents[]
   readonly unexplained: readonly Unexplained[]
   /** (epoch, partition)s whose counts or hash sums differ. */
   readonly differingCounts: readonly DifferingCount[]
@@ -46,31 +49,47 @@ export async function explainCounts(options: ExplainOptions, batch: Batch, base:
   // Below the base, a full batch is held against the base's rows, which were checked in their time.
   const live = await liveCounts(options.database.pool, options.topic, base.epoch, batch.epoch)
   const differing = differingCounts(counts.filter((count) => count.epoch > base.epoch), live)
+  const terms = await readLogTerms(options.database.pool, options.topic)
+  const lostAt = new Map<DifferingCount, Position[]>()
   const taken: Position[] = []
   const added: Position[] = []
-  for (const { epoch, partition } of differing.map((delta) => delta.count)) {
+  for (const count of differing.map((delta) => delta.count)) {
+    const { epoch, partition } = count
     const ours = await batchPositions(options.engine, epoch, partition)
     const theirs = await liveCountedPositions(options.database.pool, options.topic, epoch, partition, batch.epoch)
-    for (const [key, position] of theirs) if (!ours.has(key)) taken.push({ epoch, partition, ...position })
+    const lost: Position[] = []
+    for (const [key, position] of theirs) {
+      if (ours.has(key)) continue
+      const at = { epoch, partition, ...position }
+      if (lossAt(terms, partition, position.offset) === undefined) taken.push(at)
+      else lost.push(at)
+    }
+    lostAt.set(count, lost)
     for (const [key, position] of ours) if (!theirs.has(key)) added.push({ epoch, partition, ...position })
   }
   const explained = await explainPositions(options, base, taken, added)
-  const unexplainedCounts = differing.filter((delta) => !isMadeUp(delta, explained.corrections)).map((delta) => delta.count)
-  return { ...explained, differingCounts: differing.map((delta) => delta.count), unexplainedCounts }
+  const lost: LostEvents[] = []
+  const unexplainedCounts: DifferingCount[] = []
+  for (const delta of differing) {
+    const left = leftOf(delta, explained.corrections)
+    const positions = lostAt.get(delta.count) ?? []
+    // Which events were lost nobody knows, so of their hashes there is nothing to compare: only their number must be right.
+    if (positions.length > 0 && left.events === -BigInt(positions.length)) lost.push({ topic: options.topic, ...delta.count, positions, ...left })
+    else if (left.events !== 0n || left.hashHiSum !== 0n || left.hashLoSum !== 0n) unexplainedCounts.push(delta.count)
+  }
+  return { ...explained, lost, differingCounts: differing.map((delta) => delta.count), unexplainedCounts }
 }
 
-/** The corrections of an (epoch, partition) make up its difference. Positions alone would miss a sum that is wrong over the same positions. */
-function isMadeUp({ count, events, hashHiSum, hashLoSum }: CountDelta, corrections: readonly CorrectedEvent[]): boolean {
-  let left = events
-  let leftHi = hashHiSum
-  let leftLo = hashLoSum
+/** What the corrections of an (epoch, partition) leave of its difference. Positions alone would miss a sum that is wrong over the same positions. */
+function leftOf({ count, events, hashHiSum, hashLoSum }: CountDelta, corrections: readonly CorrectedEvent[]): Pick<CountDelta, 'events' | 'hashHiSum' | 'hashLoSum'> {
+  const left = { events, hashHiSum, hashLoSum }
   for (const { epoch, partition, sign, hashHi, hashLo } of corrections) {
     if (epoch !== count.epoch || partition !== count.partition) continue
-    left -= BigInt(sign)
-    leftHi -= BigInt(sign * hashHi)
-    leftLo -= BigInt(sign * hashLo)
+    left.events -= BigInt(sign)
+    left.hashHiSum -= BigInt(sign * hashHi)
+    left.hashLoSum -= BigInt(sign * hashLo)
   }
-  return left === 0n && leftHi === 0n && leftLo === 0n
+  return left
 }
 
 function deltaOf(epoch: number, partition: number, archive: EpochCount | undefined, live: EpochCount | undefined): CountDelta {
@@ -109,7 +128,7 @@ async function batchPositions(engine: QueryEngine, epoch: number, partition: num
 
 type ArchivedEvent = Position & { readonly hashHi: number; readonly hashLo: number; readonly checksum: bigint; readonly event: CorrectedEvent['event'] }
 
-async function explainPositions(options: ExplainOptions, base: Base, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'differingCounts' | 'unexplainedCounts'>> {
+async function explainPositions(options: ExplainOptions, base: Base, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'lost' | 'differingCounts' | 'unexplainedCounts'>> {
   if (taken.length === 0 && added.length === 0) return { corrections: [], settled: [], unexplained: [] }
   const ids = await idsAt(options.engine, [...taken, ...added])
   const copies = await copiesOf(options.engine, new Set([...ids.values()].map((id) => id.eventId)))

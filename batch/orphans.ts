@@ -17,7 +17,7 @@ export type OrphanOptions = {
   readonly deleteAfterMs: number
 }
 
-const orphanFolder = '_orphans/'
+export const orphanFolder = '_orphans/'
 const pathsPerQuery = 1000
 
 /** Resolves to the paths it moved aside and how many it deleted. */

@@ -137,8 +137,8 @@ export async function acceptHeldBatch(database: Database, number: number): Promi
   if (batch.status !== 'held') throw new ConflictError(`Batch ${number} is ${batch.status}, not held.`)
   const base = { batch: batch.baseBatch!, epoch: (await readBatch(database.pool, batch.baseBatch!)).epoch }
   const stages = await readStages(database.pool, number)
-  const acceptRemaining = new Map(views.map((view) => [view.name as string, differencesOf(view, batch, base, stages.get(view.name)!)]))
-  const corrections: CorrectionPlan = { ...noCorrections, acceptRemaining }
+  const differences = new Map(views.map((view) => [view.name as string, differencesOf(view, batch, base, stages.get(view.name)!)]))
+  const corrections: CorrectionPlan = { ...noCorrections, remaining: { reason: 'accepted', differences } }
   await combineParts(database, batch, stages)
   await publishBatch(database, {
     batch,

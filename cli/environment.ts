@@ -14,6 +14,7 @@ import type { Database } from '#store/database.ts'
 import { openDatabase } from '#store/database.ts'
 import { migrateStore } from '#store/migrate.ts'
 import { checkLogic } from '#store/partitions.ts'
+import { openStoreLog } from '#store/store-log.ts'
 import type { Settings } from './settings.ts'
 
 export const transactionsTopic = 'transactions'
@@ -43,7 +44,8 @@ export class Environment {
   log(): Promise<EventLog> {
     const { logUrl, schema, logPollIntervalMs, logPartitions } = this.settings
     this.#log ??= (async () => {
-      const log = this.#stack.use(await openLog({ logUrl, databaseUrl: this.databaseUrl, schema, pollIntervalMs: logPollIntervalMs }))
+      const engine = await openLog({ logUrl, databaseUrl: this.databaseUrl, schema, pollIntervalMs: logPollIntervalMs })
+      const log = this.#stack.use(openStoreLog(this.database, engine))
       for (const topic of topics) await log.create(topic, logPartitions)
       return log
     })()

@@ -29,6 +29,10 @@ export async function runSpeedLayer(environment: Environment, logger: SpeedLogge
         flushIntervalMs: settings.flushIntervalMs,
         flushRecordsMax: settings.flushRecordsMax,
         logger,
+        refill: async (topic, partition, from, to) => {
+          const { readLakeRange } = await import('#batch/lake-range.ts')
+          return readLakeRange({ queryable: database.pool, lake: await environment.lake(), engine: await environment.queryEngine() }, topic, partition, from, to)
+        },
         ...(onFlush && { onFlush }),
       },
       both,

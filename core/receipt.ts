@@ -44,6 +44,20 @@ export type LayerShare = { readonly events: number; readonly netMinorByCurrency:
 
 export type MissingRange = { readonly topic: string; readonly partition: number; readonly from: number; readonly to: number | null; readonly reason: string }
 
+/** A range of the log that is gone and that a person gave up. */
+export type AcceptedLoss = {
+  readonly topic: string
+  readonly partition: number
+  readonly from: number
+  readonly to: number
+  readonly what: 'gap' | 'rebuilt' | 'damaged'
+  /** How many of its events the speed layer had counted: the next batch takes them out of the figures. */
+  readonly eventsCounted: number
+  readonly acceptedAt: string
+  /** By currency what was taken out, once it was, in digits; money in minor units. Losses that one batch took out carry their sum. */
+  readonly takenOut: Readonly<Record<string, Readonly<Record<string, string>>>> | null
+}
+
 export type Receipt = {
   readonly incarnation: string
   readonly batch: { readonly id: number; readonly publishedAt: string | null }
@@ -64,6 +78,7 @@ export type Receipt = {
   readonly crossCheck: { readonly batch: number; readonly result: string; readonly corrections: number; readonly checkedAt: string | null }
   readonly complete: boolean
   readonly missing: readonly MissingRange[]
+  readonly acceptedLosses: readonly AcceptedLoss[]
 }
 
 export type Answer<Row> = {

@@ -43,6 +43,19 @@ export const receiptSchema = closed({
   crossCheck: closed({ batch: Type.Integer(), result: Type.String(), corrections: count, checkedAt: nullable(instant) }),
   complete: Type.Boolean(),
   missing: Type.Array(closed({ topic: Type.String(), partition: Type.Integer(), from: Type.Integer(), to: nullable(Type.Integer()), reason: Type.String() })),
+  acceptedLosses: Type.Array(
+    closed({
+      topic: Type.String(),
+      partition: Type.Integer(),
+      from: Type.Integer(),
+      to: Type.Integer(),
+      what: Type.Union([Type.Literal('gap'), Type.Literal('rebuilt'), Type.Literal('damaged')]),
+      eventsCounted: count,
+      acceptedAt: instant,
+      takenOut: nullable(Type.Record(Type.String(), Type.Record(Type.String(), Type.String()))),
+    }),
+    { description: 'Ranges of the log that are gone and that a person gave up; `takenOut` is what the speed layer had counted of them, by currency.' },
+  ),
 })
 
 const text = Type.String()

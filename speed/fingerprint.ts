@@ -5,28 +5,40 @@
 import { crc32 } from 'node:zlib'
 import { LossError } from '#core/errors.ts'
 import type { EventLog, LogBounds } from '#core/ports.ts'
+import type { LogTerms, LossKind, LostRange } from '#store/losses.ts'
+import { lossAt } from '#store/losses.ts'
 import type { OpenedPartition } from '#store/partitions.ts'
 
-/** Throws LossError naming the first partition whose position the log no longer holds or that holds another record there. */
-export async function checkFingerprints(log: EventLog, topic: string, opened: readonly OpenedPartition[], bounds: LogBounds, signal: AbortSignal): Promise<void> {
+/** Throws LossError naming the first partition whose position lies beyond the log's end, or that holds another record there. */
+export async function checkFingerprints(
+  log: EventLog,
+  topic: string,
+  opened: readonly OpenedPartition[],
+  bounds: LogBounds,
+  terms: LogTerms,
+  signal: AbortSignal,
+): Promise<void> {
   for (const { partition, nextOffset, last } of opened) {
-    const first = bounds.first.get(partition) ?? 0
     const end = bounds.end.get(partition) ?? 0
     if (nextOffset > end) {
-      const message = `Partition ${partition} of ${topic} ends at ${end}, but ${nextOffset} was committed: the topic was rebuilt or lost its end. Put the topic back as it was; the partition goes on by itself.`
-      throw new LossError(message, { topic, partition, from: end, to: nextOffset })
+      const range = { topic, partition, from: end, to: nextOffset }
+      throw lossOf('rebuilt', range, `ends at ${end}, but ${nextOffset} was committed: the topic was rebuilt or lost its end. Put the topic back as it was`)
     }
-    if (nextOffset < first) {
-      const message = `Partition ${partition} of ${topic} begins at ${first}, but reading stands at ${nextOffset}: the records between are gone. Put them back; the partition goes on by itself.`
-      throw new LossError(message, { topic, partition, from: nextOffset, to: first })
-    }
-    if (last === null || last.offset < first) continue
+    if (last === null || last.offset < (bounds.first.get(partition) ?? 0)) continue
+    // Of what was given up, or of a topic before it was made anew, nothing can be read again.
+    if (lossAt(terms, partition, last.offset) !== undefined || last.offset < (terms.bases.get(partition) ?? 0)) continue
     const checksum = await checksumAt(log, topic, partition, last.offset, signal)
     if (signal.aborted) return
     if (checksum === last.checksum) continue
-    const message = `Partition ${partition} of ${topic} holds another record at ${last.offset} than the one that was counted: the topic was rebuilt. Put it back as it was; the partition goes on by itself.`
-    throw new LossError(message, { topic, partition, from: 0, to: nextOffset })
+    const range = { topic, partition, from: 0, to: nextOffset }
+    throw lossOf('rebuilt', range, `holds another record at ${last.offset} than the one that was counted: the topic was rebuilt. Put it back as it was`)
   }
+}
+
+/** What stops a partition, with what a person may do about it. */
+export function lossOf(what: LossKind, { topic, partition, from, to }: LostRange, says: string): LossError {
+  const accept = `"tidemark batch accept-loss ${partition}:${from}-${to}" gives the range up`
+  return new LossError(`Partition ${partition} of ${topic} ${says}; the partition then goes on by itself. Or ${accept}, and every receipt will name it.`, { topic, partition, from, to, what })
 }
 
 async function checksumAt(log: EventLog, topic: string, partition: number, offset: number, signal: AbortSignal): Promise<number | null> {

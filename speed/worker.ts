@@ -9,12 +9,16 @@ import type { EventLog, LogBatch, Vector } from '#core/ports.ts'
 import type { View } from '#core/views/view.ts'
 import type { Database } from '#store/database.ts'
 import type { FlushFaults } from '#store/flush.ts'
+import type { LossKind } from '#store/losses.ts'
 import { commitFlush } from '#store/flush.ts'
+import { readLogTerms } from '#store/losses.ts'
 import { openPartitions } from '#store/partitions.ts'
 import { clearStopped, recordStopped, reportWorker } from '#store/workers.ts'
 import { Accumulator } from './accumulator.ts'
 import { delay } from './delay.ts'
 import { checkFingerprints } from './fingerprint.ts'
+import type { Refill } from './refill.ts'
+import { findRefills, readRefilled } from './refill.ts'
 
 export type SpeedLogger = { debug(fields: object, text: string): void; info(fields: object, text: string): void; warn(fields: object, text: string): void }
 
@@ -33,6 +37,8 @@ export type SpeedOptions = {
   readonly logger: SpeedLogger
   readonly views?: readonly View[]
   readonly faults?: FlushFaults
+  /** Reads from the lake what the log holds no more. */
+  readonly refill?: Refill
   readonly onFlush?: (flushed: { readonly records: number; readonly positions: Vector }) => void
 }
 
@@ -90,6 +96,7 @@ class SpeedWorker {
   #skippedReplays = 0
   #ledgerIds = 0
   #reportedAt = 0
+  #lossSeen = ''
 
   constructor(options: SpeedOptions) {
     this.#options = options
@@ -117,6 +124,7 @@ class SpeedWorker {
           this.#options.logger.warn({ partitions, code: codeOf(thrown) }, `speed layer let its partitions go without their last flush: ${messageOf(thrown)}`)
           return
         }
+        if (this.#isNewLoss(thrown)) continue
         if (thrown instanceof LossError || isDamagedPartition(thrown)) {
           // A database that is away right now cannot take the note: the loss is met again at the next opening.
           partitions = await this.#stopPartition(partitions, thrown).catch((cause: unknown) => {
@@ -140,15 +148,17 @@ class SpeedWorker {
     const bounds = await log.bounds(topic)
     const firstOffsets = new Map(partitions.map((partition) => [partition, bounds.first.get(partition) ?? 0]))
     const opened = await openPartitions(database, topic, firstOffsets, ledger)
-    await checkFingerprints(log, topic, opened, bounds, signal)
+    await checkFingerprints(log, topic, opened, bounds, await readLogTerms(database.pool, topic), signal)
     if (signal.aborted) return
+    const refills = await findRefills(this.#options.refill, topic, opened, bounds, signal)
     await clearStopped(database.pool, topic, partitions)
     const positions = new Map(opened.map((partition) => [partition.partition, partition.nextOffset]))
     const accumulator = new Accumulator({ topic, decoder, ledger, ...(this.#options.views && { views: this.#options.views }) }, positions)
     const read = new AbortController()
     const stop = (): void => read.abort()
     signal.addEventListener('abort', stop, { once: true })
-    const batches = log.read(topic, positions, { signal: read.signal })[Symbol.asyncIterator]()
+    const reading = refills.length === 0 ? log.read(topic, positions, { signal: read.signal }) : readRefilled(log, topic, positions, refills, read.signal)
+    const batches = reading[Symbol.asyncIterator]()
     const flusher = new Flusher(this.#options, accumulator, (records) => {
       this.#flushes++
       onProgress()
@@ -195,10 +205,26 @@ class SpeedWorker {
     }
   }
 
+  /** Met while reading, a loss is looked at from the beginning once: the lake may hold the range, or a person have given it up. */
+  #isNewLoss(thrown: unknown): boolean {
+    if (!(thrown instanceof LossError) || thrown.details['what'] !== undefined) return false
+    const seen = `${String(thrown.details['partition'])}:${String(thrown.details['from'])}`
+    const isNew = seen !== this.#lossSeen
+    this.#lossSeen = seen
+    return isNew
+  }
+
   async #stopPartition(partitions: readonly number[], loss: LossError | CorruptError): Promise<readonly number[]> {
-    const { partition, from, to } = loss.details as { partition?: number; from?: number; to?: number | null }
+    const { partition, from, to, what } = loss.details as { partition?: number; from?: number; to?: number | null; what?: LossKind }
     if (partition === undefined) throw loss
-    await recordStopped(this.#options.database.pool, { topic: this.#options.topic, partition, fromOffset: from ?? 0, toOffset: to ?? null, reason: loss.message })
+    await recordStopped(this.#options.database.pool, {
+      topic: this.#options.topic,
+      partition,
+      fromOffset: from ?? 0,
+      toOffset: to ?? null,
+      what: what ?? (loss instanceof CorruptError ? 'damaged' : 'gap'),
+      reason: loss.message,
+    })
     this.#options.logger.warn({ partition, from, to }, loss.message)
     return partitions.filter((other) => other !== partition)
   }

@@ -13,7 +13,7 @@ import type { Batch } from './batches.ts'
 import { grainList, measureList } from './view-tables.ts'
 
 /** Why a counted event counts no more, or another does in its place. */
-export type CorrectionReason = 'copy' | 'conflict' | 'accepted'
+export type CorrectionReason = 'copy' | 'conflict' | 'lost' | 'accepted'
 
 export type CorrectedEvent = {
   readonly reason: CorrectionReason
@@ -40,22 +40,36 @@ export type CorrectionPlan = {
   readonly events: readonly CorrectedEvent[]
   /** The other copies of the corrected ids: the speed layer judged them beside one that counts no more. */
   readonly settled: readonly SettledCopy[]
-  /** A person accepted what nothing explains: every remaining difference of these stages is booked as it is. */
-  readonly acceptRemaining: ReadonlyMap<string, string> | null
+  /** Positions that were counted and lie in ranges of the log that a person gave up. Their fields are gone. */
+  readonly lost: readonly LostEvents[]
+  /** By view the SELECT of every difference that remains, booked as it is: what was lost, or what a person accepted although nothing explains it. */
+  readonly remaining: { readonly reason: 'lost' | 'accepted'; readonly differences: ReadonlyMap<string, string> } | null
 }
 
-export const noCorrections: CorrectionPlan = { events: [], settled: [], acceptRemaining: null }
+/** What the speed layer had counted of lost ranges in one (epoch, partition): the positions, and the sums of their hashes as they are missing. */
+export type LostEvents = {
+  readonly topic: string
+  readonly epoch: number
+  readonly partition: number
+  readonly positions: readonly { readonly offset: number; readonly index: number }[]
+  readonly hashHiSum: bigint
+  readonly hashLoSum: bigint
+}
+
+export const noCorrections: CorrectionPlan = { events: [], settled: [], lost: [], remaining: null }
 
 export async function bookCorrections(client: PoolClient, batch: Batch, plan: CorrectionPlan): Promise<void> {
   for (const view of views) {
     await bookCells(client, batch, view, plan.events)
-    const differences = plan.acceptRemaining?.get(view.name)
+    const differences = plan.remaining?.differences.get(view.name)
     if (differences !== undefined) {
       await client.query(/* sql */ `
         INSERT INTO correction_${view.name} (epoch, batch, reason, ${grainList(view)}, ${measureList})
-        SELECT ${batch.epoch}, ${batch.batch}, 'accepted', ${grainList(view)}, ${measures.map((name) => `batch_${name} - speed_${name}`).join(', ')} FROM (${differences}) d`)
+        SELECT ${batch.epoch}, ${batch.batch}, '${plan.remaining!.reason}', ${grainList(view)}, ${measures.map((name) => `batch_${name} - speed_${name}`).join(', ')} FROM (${differences}) d`)
     }
   }
+  for (const lost of plan.lost) await bookLost(client, batch, lost)
+  if (plan.lost.length > 0) await bookFigures(client, batch)
   if (plan.events.length === 0) return
   await bookEvents(client, batch, plan.events)
   await bookCounts(client, batch, plan.events)
@@ -130,6 +144,38 @@ async function bookEvents(client: PoolClient, batch: Batch, events: readonly Cor
       events.map((corrected) => corrected.first?.partition ?? null),
       events.map((corrected) => corrected.first?.offset ?? null),
     ],
+  )
+}
+
+/** The positions of a lost range count no more; which events they were, nobody knows. */
+async function bookLost(client: PoolClient, batch: Batch, { topic, epoch, partition, positions, hashHiSum, hashLoSum }: LostEvents): Promise<void> {
+  await client.query(
+    /* sql */ `
+    INSERT INTO correction_events (batch, epoch, reason, sign, source, event_id, topic, partition, log_offset, record_index, counted_epoch)
+    SELECT $1, $2, 'lost', -1, '', '', $3, $4, p.log_offset, p.record_index, $5 FROM unnest($6::bigint[], $7::int[]) AS p (log_offset, record_index)`,
+    [batch.batch, batch.epoch, topic, partition, epoch, positions.map(({ offset }) => offset), positions.map(({ index }) => index)],
+  )
+  await client.query(
+    /* sql */ `
+    INSERT INTO correction_counts AS c (batch, epoch, counted_epoch, topic, partition, events, hash_hi_sum, hash_lo_sum) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (batch, counted_epoch, topic, partition) DO UPDATE SET
+      events = c.events + EXCLUDED.events, hash_hi_sum = c.hash_hi_sum + EXCLUDED.hash_hi_sum, hash_lo_sum = c.hash_lo_sum + EXCLUDED.hash_lo_sum`,
+    [batch.batch, batch.epoch, epoch, topic, partition, -positions.length, hashHiSum, hashLoSum],
+  )
+  await client.query('UPDATE committed_offsets SET accepted = accepted - $3, lost = lost + $3 WHERE topic = $1 AND partition = $2', [topic, partition, positions.length])
+}
+
+/** What the losses took out of the figures, for the receipts that name them. */
+async function bookFigures(client: PoolClient, batch: Batch): Promise<void> {
+  await client.query(
+    /* sql */ `
+    UPDATE accepted_losses SET batch = $1, figures = (
+      SELECT json_object_agg(currency, figures) FROM (
+        SELECT currency, json_build_object(${measures.map((name) => `'${name}', (-sum(${name}))::bigint::text`).join(', ')}) AS figures
+        FROM correction_revenue WHERE batch = $1 AND reason = 'lost' GROUP BY currency
+      ) by_currency)
+    WHERE batch IS NULL AND events_counted > 0`,
+    [batch.batch],
   )
 }
 

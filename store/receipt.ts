@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { CorruptError } from '#core/errors.ts'
-import type { LayerShare, MissingRange, Receipt } from '#core/receipt.ts'
+import type { AcceptedLoss, LayerShare, MissingRange, Receipt } from '#core/receipt.ts'
 import { productSales } from '#core/views/product-sales.ts'
 import { revenue } from '#core/views/revenue.ts'
 import type { View } from '#core/views/view.ts'
@@ -12,7 +12,7 @@ import type { View } from '#core/views/view.ts'
 import type { MonthBounds } from './layers.ts'
 import { batchParts } from './layers.ts'
 
-export const tags = { state: 0, position: 1, stopped: 2, parts: 3, batch: 4, live: 5, correction: 6, total: 7 } as const
+export const tags = { state: 0, position: 1, stopped: 2, loss: 3, parts: 4, batch: 5, live: 6, correction: 7, total: 8 } as const
 
 /** One row of an answer's statement, as the driver gives it in array mode. */
 export type TaggedRow = readonly [tag: number, ...texts: (string | null)[]]
@@ -23,6 +23,7 @@ export type AnswerTerms = { readonly ledgerIdsMax: number }
 export type StateRow = { readonly publication: string; readonly seasonVersion: number; readonly batch: number; readonly moves: number }
 
 const textColumns = 9
+const isoInstant = (column: string): string => `to_char(${column}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 /** A batch that may be read: it was published once, and its parts were not pruned since. */
 const readableStatus = 'published'
 const deduplicationScope = 'per worker, per partition'
@@ -45,7 +46,7 @@ export const stateSql = [
       'x.batch::text',
       'x.moves::text',
       'b.status',
-      `to_char(b.published_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
+      isoInstant('b.published_at'),
       `b.cross_check->>'result'`,
       `b.cross_check->>'corrections'`,
       `b.cross_check->>'checkedAt'`,
@@ -69,6 +70,11 @@ export const stateSql = [
       ON h.epoch = (SELECT epoch FROM publish_pointer) AND h.topic = o.topic AND h.partition = o.partition`,
   ),
   taggedSelect(tags.stopped, ['topic', 'partition::text', 'from_offset::text', 'to_offset::text', 'reason'], 'FROM stopped_partitions'),
+  taggedSelect(
+    tags.loss,
+    ['topic', 'partition::text', 'from_offset::text', 'to_offset::text', 'what', 'events_counted::text', `${isoInstant('accepted_at')}`, 'figures::text'],
+    'FROM accepted_losses',
+  ),
 ].join('\nUNION ALL ')
 
 /** Counts the view's parts of the months asked for: how many, how many whose rows are gone, how many months the sibling view has. */
@@ -102,6 +108,7 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
   const horizon: Record<string, Record<string, number>> = {}
   const position: Record<string, Record<string, number>> = {}
   const missing: MissingRange[] = []
+  const acceptedLosses: AcceptedLoss[] = []
   let state: TaggedRow | null = null
   let partVersion: string | null = null
   let asOfMs = -1
@@ -110,7 +117,7 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
   let copies = 0
   let conflicts = 0
   for (const row of rows) {
-    if (row[0] > tags.stopped) {
+    if (row[0] > tags.loss) {
       if (row[0] !== tags.parts) continue
       checkParts(row)
       partVersion = row[4]!
@@ -127,12 +134,13 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
       refused += Number(row[7])
       copies += Number(row[8])
       conflicts += Number(row[9])
-    } else {
+    } else if (row[0] === tags.loss) acceptedLosses.push(lossOf(row))
+    else {
       missing.push({ topic: row[1]!, partition: Number(row[2]), from: Number(row[3]), to: row[4] === null ? null : Number(row[4]), reason: row[5]! })
     }
   }
   // The server gives the rows of a set in no promised order; the version must not depend on it.
-  for (const text of rows.filter((row) => row[0] <= tags.stopped).map((row) => JSON.stringify(row)).sort()) digest.update(text)
+  for (const text of rows.filter((row) => row[0] <= tags.loss).map((row) => JSON.stringify(row)).sort()) digest.update(text)
   if (state === null) throw new CorruptError('The store has lost its state or its publish pointer. Restore the database from a backup.')
   const batch = Number(state[3])
   if (state[5] !== readableStatus) {
@@ -158,7 +166,22 @@ export function readReceipt(rows: readonly TaggedRow[], terms: AnswerTerms): Rec
       crossCheck: { batch, result: result ?? 'none yet', corrections: Number(corrections ?? 0), checkedAt: checkedAt ?? null },
       complete: missing.length === 0,
       missing,
+      acceptedLosses: acceptedLosses.sort((a, b) => a.partition - b.partition || a.from - b.from),
     }),
+  }
+}
+
+function lossOf(row: TaggedRow): AcceptedLoss {
+  const [, topic, partition, from, to, what, eventsCounted, acceptedAt, figures] = row
+  return {
+    topic: topic!,
+    partition: Number(partition),
+    from: Number(from),
+    to: Number(to),
+    what: what as AcceptedLoss['what'],
+    eventsCounted: Number(eventsCounted),
+    acceptedAt: acceptedAt!,
+    takenOut: figures === null || figures === undefined ? null : (JSON.parse(figures) as AcceptedLoss['takenOut']),
   }
 }
 

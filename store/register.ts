@@ -148,13 +148,22 @@ type FileRow = {
 
 /** Registered files of the epochs above `aboveEpoch` up to `toEpoch`, in order of range. */
 export async function listFiles(queryable: Queryable, aboveEpoch: number, toEpoch: number): Promise<ArchiveFile[]> {
+  return selectFiles(queryable, 'epoch > $1 AND epoch <= $2', [aboveEpoch, toEpoch])
+}
+
+/** Registered files of a partition that hold some of the offsets `from` inclusive to `to` exclusive, in order. */
+export async function filesOfRange(queryable: Queryable, topic: string, partition: number, from: number, to: number): Promise<ArchiveFile[]> {
+  return selectFiles(queryable, 'topic = $1 AND partition = $2 AND from_offset < $4 AND to_offset > $3', [topic, partition, from, to])
+}
+
+async function selectFiles(queryable: Queryable, condition: string, values: readonly unknown[]): Promise<ArchiveFile[]> {
   const rows = await run<FileRow>(
     queryable,
     /* sql */ `
     SELECT path, topic, partition, from_offset, to_offset, epoch, rows, accepted, refused, hash_hi_sum, hash_lo_sum, quantity_sum, total_minor_sum,
       months::text[] AS months, bytes, sha256, first_log_time_ms, last_log_time_ms
-    FROM archive_files WHERE epoch > $1 AND epoch <= $2 ORDER BY topic, partition, from_offset`,
-    [aboveEpoch, toEpoch],
+    FROM archive_files WHERE ${condition} ORDER BY topic, partition, from_offset`,
+    [...values],
   )
   return rows.map((row) => ({
     path: row.path,

@@ -1,6 +1,7 @@
 /** What speed workers say of themselves, and the partitions that stopped. Read by status, metrics and receipts. */
 import type { Queryable } from './database.ts'
 import { run } from './database.ts'
+import type { LossKind } from './losses.ts'
 
 export type WorkerReport = {
   readonly worker: string
@@ -27,15 +28,15 @@ export async function reportWorker(queryable: Queryable, report: WorkerReport): 
   await run(queryable, `DELETE FROM speed_workers WHERE seen_at < clock_timestamp() - interval '${forgottenAfter}'`)
 }
 
-export type StoppedPartition = { readonly topic: string; readonly partition: number; readonly fromOffset: number; readonly toOffset: number | null; readonly reason: string }
+export type StoppedPartition = { readonly topic: string; readonly partition: number; readonly fromOffset: number; readonly toOffset: number | null; readonly what: LossKind; readonly reason: string }
 
 export async function recordStopped(queryable: Queryable, stopped: StoppedPartition): Promise<void> {
   await run(
     queryable,
     /* sql */ `
-    INSERT INTO stopped_partitions (topic, partition, from_offset, to_offset, reason) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (topic, partition) DO UPDATE SET from_offset = EXCLUDED.from_offset, to_offset = EXCLUDED.to_offset, reason = EXCLUDED.reason`,
-    [stopped.topic, stopped.partition, stopped.fromOffset, stopped.toOffset, stopped.reason],
+    INSERT INTO stopped_partitions (topic, partition, from_offset, to_offset, what, reason) VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (topic, partition) DO UPDATE SET from_offset = EXCLUDED.from_offset, to_offset = EXCLUDED.to_offset, what = EXCLUDED.what, reason = EXCLUDED.reason`,
+    [stopped.topic, stopped.partition, stopped.fromOffset, stopped.toOffset, stopped.what, stopped.reason],
   )
 }
 

@@ -3,9 +3,12 @@ import { InvalidRequestError } from '#core/errors.ts'
 import type { Batch } from '#store/batches.ts'
 import { dropHeldBatch, listBatches, readBatch, readPointer, resumePublishing, rollBack } from '#store/batches.ts'
 import { readHorizon } from '#store/epochs.ts'
+import type { AcceptedLoss, LostRange } from '#store/losses.ts'
+import { acceptLoss, readTakenOut } from '#store/losses.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions, withLayerOptions } from '../command.ts'
 import type { Environment } from '../environment.ts'
+import { transactionsTopic } from '../environment.ts'
 import { openLogger } from '../logger.ts'
 import { Progress, count, print, printJson, printTable } from '../output.ts'
 
@@ -17,6 +20,7 @@ export function addBatch(program: Command): void {
   addRun(batch)
   addListing(batch)
   addDecisions(batch)
+  addAcceptLoss(batch)
   addWork(batch)
 }
 
@@ -126,6 +130,42 @@ function decision(parent: Command, usage: string, text: string, decide: (environ
       else print(said)
     })
   })
+}
+
+function addAcceptLoss(batch: Command): void {
+  withCommonOptions(batch.command('accept-loss <ranges...>'))
+    .description('give up ranges of the log that are gone, as PARTITION:FROM-TO; a batch takes what was counted of them out of the figures')
+    .option('--topic <topic>', 'of the ranges', transactionsTopic)
+    .option('--no-batch', 'leave that to the next batch')
+    .addHelpText('after', '\nExample:\n  ./tidemark batch accept-loss 2:1200-1850          ("tidemark status" names what is missing)')
+    .action(async (ranges: string[], options: CommonOptions & { topic: string; batch: boolean }) => {
+      await onEnvironment(options, 'batch accept-loss', async (environment, { signal }) => {
+        const log = await environment.log()
+        const accepted: AcceptedLoss[] = []
+        for (const range of ranges.map((text) => rangeOf(options.topic, text))) {
+          accepted.push(await acceptLoss(environment.database, range, await log.bounds(options.topic)))
+        }
+        const counted = accepted.reduce((sum, loss) => sum + loss.eventsCounted, 0)
+        let takenOut: unknown = null
+        if (options.batch && counted > 0) {
+          const { runBatchAndTidy } = await import('../batch-layer.ts')
+          const progress = new Progress(options.quiet === true)
+          const { outcome } = await runBatchAndTidy(environment, signal, { onStep: (step, detail) => progress.show(`${step.padEnd(11)} ${detail}`) })
+          progress.done(`batch ${outcome.batch.batch} published after ${progress.seconds.toFixed(1)} s`)
+          takenOut = await readTakenOut(environment.database.pool, outcome.batch.batch)
+        }
+        if (options.json === true) return printJson({ accepted, takenOut })
+        for (const loss of accepted) print(`Given up: ${loss.topic} ${loss.partition}:${loss.from}-${loss.to} (${loss.what}); ${count(loss.eventsCounted)} of its events had been counted.`)
+        if (takenOut !== null) print(`Taken out of the figures, by currency: ${JSON.stringify(takenOut)}`)
+        else if (counted > 0) print('"tidemark batch run" takes them out of the figures.')
+      })
+    })
+}
+
+function rangeOf(topic: string, text: string): LostRange {
+  const [, partition, from, to] = /^(\d{1,5}):(\d{1,15})-(\d{1,15})$/.exec(text) ?? []
+  if (partition === undefined || Number(from) >= Number(to)) throw new InvalidRequestError(`A range such as 2:1200-1850 (partition, first offset, offset behind the last) is expected, not "${text}".`)
+  return { topic, partition: Number(partition), from: Number(from), to: Number(to) }
 }
 
 function addWork(batch: Command): void {

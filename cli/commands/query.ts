@@ -69,8 +69,9 @@ function figures(row: Figures): string[] {
 }
 
 function printReceipt(receipt: Receipt): void {
-  const { batch, fromBatch, fromSpeed, crossCheck, missing } = receipt
+  const { batch, fromBatch, fromSpeed, crossCheck, missing, acceptedLosses } = receipt
   print(`\nas of ${receipt.asOf ?? 'nothing yet'} · ${count(fromBatch.events)} events from batch ${batch.id}, ${count(fromSpeed.events)} from the speed layer · last cross-check: ${crossCheck.result}`)
   print(`${count(receipt.lateEvents)} late, ${count(receipt.refusedEvents)} refused, ${count(receipt.copies)} copies, ${count(receipt.conflicts)} conflicts · ${receipt.complete ? 'complete' : 'NOT COMPLETE'}`)
   for (const range of missing) print(`missing: ${range.topic} ${range.partition} from ${range.from}${range.to === null ? '' : ` to ${range.to}`}: ${range.reason}`)
+  for (const loss of acceptedLosses) print(`given up: ${loss.topic} ${loss.partition} from ${loss.from} to ${loss.to} (${loss.what}), of which ${count(loss.eventsCounted)} events had been counted`)
 }

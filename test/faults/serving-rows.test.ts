@@ -89,7 +89,7 @@ describe('V2 something of the batch view is missing', () => {
   test('V2 a range that is lost: the answer says that it is not complete, and which range', async () => {
     await lab.append(plainSales(lab, 60, 'a'))
     await count()
-    await recordStopped(lab.database.pool, { topic: lab.topic, partition: 1, fromOffset: 20, toOffset: 50, reason: 'gone' })
+    await recordStopped(lab.database.pool, { topic: lab.topic, partition: 1, fromOffset: 20, toOffset: 50, what: 'gap', reason: 'gone' })
     for (const view of views) {
       const { receipt } = await answers[view]()
       expect(receipt).toMatchObject({ complete: false, missing: [{ topic: lab.topic, partition: 1, from: 20, to: 50 }] })

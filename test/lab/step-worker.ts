@@ -6,6 +6,7 @@ import { Ledger } from '#core/ledger.ts'
 import type { LogBatch } from '#core/ports.ts'
 import type { Flush, FlushFaults } from '#store/flush.ts'
 import { commitFlush } from '#store/flush.ts'
+import { readLogTerms } from '#store/losses.ts'
 import { openPartitions } from '#store/partitions.ts'
 import { Accumulator } from '#speed/accumulator.ts'
 import { checkFingerprints } from '#speed/fingerprint.ts'
@@ -28,7 +29,7 @@ export class StepWorker {
     const ledger = new Ledger(ledgerIdsMax)
     const bounds = await lab.log.bounds(lab.topic)
     const opened = await openPartitions(lab.database, lab.topic, new Map(partitions.map((partition) => [partition, bounds.first.get(partition) ?? 0])), ledger)
-    await checkFingerprints(lab.log, lab.topic, opened, bounds, new AbortController().signal)
+    await checkFingerprints(lab.log, lab.topic, opened, bounds, await readLogTerms(lab.database.pool, lab.topic), new AbortController().signal)
     return new StepWorker(lab, partitions, ledger, new Map(opened.map(({ partition, nextOffset }) => [partition, nextOffset])))
   }
 
