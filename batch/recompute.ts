@@ -3,7 +3,7 @@
  * = smallest by epoch, partition, offset, index), so a month's new rows are its base rows plus those of the new events that count.
  */
 import { CorruptError } from '#core/errors.ts'
-import type { Lake, ParquetColumn, QueryEngine, QueryRows } from '#core/ports.ts'
+import type { Lake, LakeEntry, ParquetColumn, QueryEngine, QueryRows } from '#core/ports.ts'
 import { views } from '#core/views/all.ts'
 import type { View } from '#core/views/view.ts'
 import type { Batch } from '#store/batches.ts'
@@ -14,6 +14,7 @@ import { run } from '#store/database.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { archiveColumns } from './archive-columns.ts'
 import { checkDigests } from './file-digest.ts'
+import { orphanFolder } from './orphans.ts'
 import { batchSql } from './sql-files.ts'
 
 export type RecomputeOptions = {
@@ -90,7 +91,7 @@ function pathsOf(files: readonly ArchiveFile[]): string[] {
 async function checkFiles(lake: Lake, files: readonly ArchiveFile[]): Promise<void> {
   for (const file of files) {
     if (file.rows === 0) continue
-    const entry = await lake.stat(file.path)
+    const entry = (await lake.stat(file.path)) ?? (await reclaim(lake, file))
     if (entry === null) {
       throw new CorruptError(`The registered file ${file.path} is missing from the lake. Put it back, or write it again from the log with "tidemark batch repair".`, { path: file.path })
     }
@@ -101,6 +102,14 @@ async function checkFiles(lake: Lake, files: readonly ArchiveFile[]): Promise<vo
       )
     }
   }
+}
+
+/** A register that was put back may know a file again that was moved aside meanwhile. */
+async function reclaim(lake: Lake, file: ArchiveFile): Promise<LakeEntry | null> {
+  const aside = orphanFolder + file.path
+  if ((await lake.stat(aside))?.bytes !== file.bytes) return null
+  await lake.move(aside, file.path)
+  return lake.stat(file.path)
 }
 
 type Sums = { rows: bigint; accepted: bigint; hashHiSum: bigint; hashLoSum: bigint; quantitySum: bigint; totalMinorSum: bigint }

@@ -16,6 +16,7 @@ import type { Database } from '#store/database.ts'
 import { translateError } from '#store/database.ts'
 import { cutEpoch } from '#store/epochs.ts'
 import type { ArchiveFile } from '#store/register.ts'
+import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
 import { checkTiling, listFiles } from '#store/register.ts'
 import { archiveUpTo } from './archive.ts'
 import type { CrossCheck } from './cross-check.ts'
@@ -51,6 +52,8 @@ export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
     throw new ConflictError(`Publishing is paused (${pointer.pausedReason}). "tidemark batch resume" lets it go on.`, { pointer })
   }
   await options.before?.('cut', { batch: null })
+  const { isNew } = await keepIncarnation(database, options.lake)
+  if (isNew) options.onStep?.('cut', 'the database was put back: a new incarnation begins')
   const cut = await cutEpoch(database, decoder.logicVersion)
   options.onStep?.('cut', `epoch ${cut.epoch}; horizon ${cut.horizon.map((entry) => `${entry.partition}:${entry.nextOffset}`).join(' ') || 'empty'}`)
   const owner = await database.pool.connect()
@@ -127,8 +130,7 @@ async function publish(database: Database, batch: Batch, eventsRead: number, eve
 
 /** Names outside the database carry the incarnation: a restored store must not meet its own future. */
 async function batchFolder(database: Database, batch: number): Promise<string> {
-  const { rows } = await database.pool.query<{ incarnation: string }>('SELECT incarnation FROM lake_state')
-  return `batches/${rows[0]!.incarnation}/${batch}/counted_events`
+  return `batches/${await readIncarnation(database.pool)}/${batch}/counted_events`
 }
 
 /** A person takes a held batch as it is: what nothing explains is booked as accepted corrections, so that the equation holds afterwards. */

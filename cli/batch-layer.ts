@@ -7,14 +7,18 @@ import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
 import { runBatch } from '#batch/run.ts'
 import { dueNight } from '#batch/schedule.ts'
 import { openCalendar } from '#core/calendar.ts'
+import { TidemarkError } from '#core/errors.ts'
 import type { Pruned } from '#store/prune.ts'
 import { pruneStore } from '#store/prune.ts'
 import { findJobRun, recordJobRun } from '#store/job-runs.ts'
+import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
 import { archiveEnds } from '#store/register.ts'
 import type { Environment } from './environment.ts'
 import { topics, transactionsTopic } from './environment.ts'
+import { sleep } from './process-control.ts'
 
 const dayMs = 86_400_000
+const markIntervalMs = 60_000
 export const nightlyKind = 'nightly'
 
 export async function batchOptions(environment: Environment, signal: AbortSignal): Promise<BatchOptions> {
@@ -41,9 +45,9 @@ export async function runBatchAndTidy(
   const { settings, database } = environment
   const pruned = await pruneStore(database, settings.keepBatches, settings.ledgerIdsMax)
   const lake = await environment.lake()
-  const { rows } = await database.pool.query<{ incarnation: string }>('SELECT incarnation FROM lake_state')
+  const incarnation = await readIncarnation(database.pool)
   for (const batch of pruned.batches) {
-    for await (const entry of lake.list(`batches/${rows[0]!.incarnation}/${batch}/`)) await lake.remove(entry.path)
+    for await (const entry of lake.list(`batches/${incarnation}/${batch}/`)) await lake.remove(entry.path)
   }
   const { moved } = await sweepOrphans(orphanOptions(environment, lake))
   await pruneLog(environment)
@@ -73,6 +77,20 @@ export async function repairLake(environment: Environment, signal: AbortSignal):
   const { rows } = await database.pool.query<{ epoch: bigint | null }>('SELECT max(epoch) AS epoch FROM cuts')
   const epoch = Number(rows[0]!.epoch ?? 0n)
   return repairArchive(await batchOptions(environment, signal), epoch)
+}
+
+/** Leaves a mark in the lake every minute, by which a database that was put back is told. Until aborted. */
+export async function keepMarking(environment: Environment, signal: AbortSignal, say: (fields: object, text: string) => void): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const { incarnation, isNew } = await keepIncarnation(environment.database, await environment.lake())
+      if (isNew) say({ incarnation }, 'the database was put back: a new incarnation begins')
+    } catch (thrown) {
+      if (!(thrown instanceof TidemarkError)) throw thrown
+      say({ code: thrown.code }, `no mark was left in the lake: ${thrown.message}`)
+    }
+    await sleep(markIntervalMs, signal)
+  }
 }
 
 /** Runs the batch of the night that is due, unless the run ledger has it. */

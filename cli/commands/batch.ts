@@ -174,7 +174,7 @@ function addWork(batch: Command): void {
     .addHelpText('after', '\nExample:\n  TIDEMARK_NIGHTLY_AT=03:00 ./tidemark batch work')
     .action(async (options: CommonOptions) => {
       await onEnvironment(options, 'batch work', async (environment, { signal }) => {
-        const [{ openSchedule }, { askForNight }] = await Promise.all([import('#batch/schedule.ts'), import('../batch-layer.ts')])
+        const [{ openSchedule }, { askForNight, keepMarking }] = await Promise.all([import('#batch/schedule.ts'), import('../batch-layer.ts')])
         const logger = openLogger('batch', environment.settings.logLevel)
         const { settings, databaseUrl } = environment
         await using _schedule = await openSchedule({
@@ -186,10 +186,7 @@ function addWork(batch: Command): void {
           onError: (thrown) => logger.error({ err: thrown }, 'the nightly batch will be asked for again'),
         })
         process.send?.({ ready: true })
-        await new Promise<void>((resolve) => {
-          if (signal.aborted) resolve()
-          else signal.addEventListener('abort', () => resolve(), { once: true })
-        })
+        await keepMarking(environment, signal, (fields, text) => logger.warn(fields, text))
       })
       if (process.exitCode === 130) process.exitCode = 0
     })
