@@ -93,7 +93,7 @@ async function bookCells(client: PoolClient, batch: Batch, view: View, events: r
     const values = [sum.transactions, sum.orders, sum.refundEvents, sum.unitsSold, sum.unitsRefunded, sum.grossMinor, sum.refundsMinor]
     if (values.every((value) => Number(value) === 0)) continue
     await client.query(
-      `INSERT INTO correction_${view.name} (epoch, batch, reason, ${grainList(view)}, ${measureList}) VALUES (${[...Array(3 + key.length + values.length).keys()].map((i) => `$${i + 1}`).join(', ')})`,
+      `INSERT INTO correction_${view.name} (xid, epoch, batch, reason, ${grainList(view)}, ${measureList}) VALUES (pg_current_xact_id(), ${[...Array(3 + key.length + values.length).keys()].map((i) => `$${i + 1}`).join(', ')})`,
       [batch.epoch, batch.batch, reason, ...key, ...values],
     )
   }
@@ -127,8 +127,8 @@ function plus(a: Measured, b: Measured): Measured {
 async function bookEvents(client: PoolClient, batch: Batch, events: readonly CorrectedEvent[]): Promise<void> {
   await client.query(
     /* sql */ `
-    INSERT INTO correction_events (batch, epoch, reason, sign, source, event_id, topic, partition, log_offset, record_index, counted_epoch, first_partition, first_offset)
-    SELECT $1, $2, e.* FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bigint[], $10::int[], $11::bigint[], $12::int[], $13::bigint[]) e`,
+    INSERT INTO correction_events (xid, batch, epoch, reason, sign, source, event_id, topic, partition, log_offset, record_index, counted_epoch, first_partition, first_offset)
+    SELECT pg_current_xact_id(), $1, $2, e.* FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bigint[], $10::int[], $11::bigint[], $12::int[], $13::bigint[]) e`,
     [
       batch.batch,
       batch.epoch,
@@ -151,7 +151,7 @@ async function bookEvents(client: PoolClient, batch: Batch, events: readonly Cor
 async function bookLost(client: PoolClient, batch: Batch, { topic, epoch, partition, positions, hashHiSum, hashLoSum }: LostEvents): Promise<void> {
   await client.query(
     /* sql */ `
-    INSERT INTO correction_events (batch, epoch, reason, sign, source, event_id, topic, partition, log_offset, record_index, counted_epoch)
+    INSERT INTO correction_events (xid, batch, epoch, reason, sign, source, event_id, topic, partition, log_offset, record_index, counted_epoch)
     SELECT $1, $2, 'lost', -1, '', '', $3, $4, p.log_offset, p.record_index, $5 FROM unnest($6::bigint[], $7::int[]) AS p (log_offset, record_index)`,
     [batch.batch, batch.epoch, topic, partition, epoch, positions.map(({ offset }) => offset), positions.map(({ index }) => index)],
   )

@@ -26,14 +26,17 @@ export type Cut = {
   readonly horizon: readonly HorizonEntry[]
 }
 
+/** `xid` is the flush's transaction, which its rows carry. */
+export type FlushEpoch = { readonly epoch: number; readonly xid: string }
+
 /**
  * Takes the shared lock, then reads the epoch, in two statements: a statement that waits for a lock and then reads still sees what was there
  * when it began.
  */
-export async function readEpochForFlush(client: PoolClient): Promise<number> {
+export async function readEpochForFlush(client: PoolClient): Promise<FlushEpoch> {
   await client.query(`SELECT pg_advisory_xact_lock_shared(${lockKeys}${lockPurpose.epoch})`)
-  const { rows } = await client.query<{ epoch: bigint }>('SELECT epoch FROM lake_state')
-  return Number(rows[0]!.epoch)
+  const { rows } = await client.query<{ epoch: bigint; xid: string }>('SELECT epoch, pg_current_xact_id() AS xid FROM lake_state')
+  return { epoch: Number(rows[0]!.epoch), xid: rows[0]!.xid }
 }
 
 /**

@@ -64,10 +64,10 @@ const minutesKeptMs = 3 * 3_600_000
 export async function commitFlush(database: Database, flush: Flush, faults: FlushFaults = {}): Promise<number> {
   await faults.beforeBegin?.()
   const epoch = await inTransaction(database, { durable: false }, async (client) => {
-    const current = await readEpochForFlush(client)
+    const { epoch: current, xid } = await readEpochForFlush(client)
     await moveOffsets(client, flush)
     await storePages(client, current, flush)
-    for (const cells of flush.cells) await appendLiveRows(client, current, cells)
+    for (const cells of flush.cells) await appendLiveRows(client, { epoch: current, xid }, cells)
     if (flush.deadLetters.length > 0) await storeDeadLetters(client, current, flush)
     if (flush.productNames.length > 0) await nameProducts(client, current, flush.productNames)
     if (flush.minutes.length > 0) await addMinutes(client, flush)

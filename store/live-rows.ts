@@ -1,7 +1,8 @@
 /**
  * Live rows: the deltas of flushes. A flush appends its cells with COPY, and readers sum what they find, so no row is locked, two workers never wait for
  * each other on a hot cell, and a cell costs a quarter of an upsert (docs/decisions/0005). In the background rows of one period are merged; the merge
- * inserts only what its own DELETE returned, in one statement, so that no reader sees half of it and nothing is counted twice.
+ * inserts only what its own DELETE returned, in one statement, so that no reader sees half of it and nothing is counted twice. Each row carries the
+ * transaction of its flush, a merged one the highest of its rows, by which the search follower finds what changed.
  */
 import { once } from 'node:events'
 import type { PoolClient } from 'pg'
@@ -12,6 +13,7 @@ import { views } from '#core/views/all.ts'
 import type { View } from '#core/views/view.ts'
 import type { Database } from './database.ts'
 import { inTransaction, run } from './database.ts'
+import type { FlushEpoch } from './epochs.ts'
 import { lockKeys, lockPurpose } from './epochs.ts'
 import { grainList, measureList, sumList } from './view-tables.ts'
 
@@ -28,27 +30,27 @@ const mergeShareMin = 0.25
 const chunkBytes = 256 * 1024
 
 /** Appends one view's cells of a flush. */
-export async function appendLiveRows(client: PoolClient, epoch: number, cells: LiveCells): Promise<void> {
+export async function appendLiveRows(client: PoolClient, at: FlushEpoch, cells: LiveCells): Promise<void> {
   const { view, measured } = cells
   if (measured.length === 0) return
-  const stream = client.query(copyFrom(`COPY live_${view.name} (epoch, ${grainList(view)}, ${measureList}) FROM STDIN`))
+  const stream = client.query(copyFrom(`COPY live_${view.name} (epoch, xid, ${grainList(view)}, ${measureList}) FROM STDIN`))
   const done = once(stream, 'finish')
-  for (const chunk of copyText(epoch, cells)) {
+  for (const chunk of copyText(at, cells)) {
     if (!stream.write(chunk)) await Promise.race([once(stream, 'drain'), done])
   }
   stream.end()
   await done
-  await recordRuns(client, epoch, cells)
+  await recordRuns(client, at, cells)
 }
 
 /** PostgreSQL's text format of COPY: tabs between, a line each. */
-function* copyText(epoch: number, { view, dimensions, measured }: LiveCells): Generator<Buffer> {
+function* copyText({ epoch, xid }: FlushEpoch, { view, dimensions, measured }: LiveCells): Generator<Buffer> {
   const columns = dimensions.map((column, i) => textOf(view.grain[i]!.kind, column))
   let text = ''
   for (let row = 0; row < measured.length; row++) {
     const m = measured[row]!
     text +=
-      `${epoch}\t${columns[0]!(row)}\t${columns[1]!(row)}\t${columns[2]!(row)}\t${columns[3]!(row)}\t` +
+      `${epoch}\t${xid}\t${columns[0]!(row)}\t${columns[1]!(row)}\t${columns[2]!(row)}\t${columns[3]!(row)}\t` +
       `${m.transactions}\t${m.orders}\t${m.refundEvents}\t${m.unitsSold}\t${m.unitsRefunded}\t${m.grossMinor}\t${m.refundsMinor}\n`
     if (text.length < chunkBytes) continue
     yield Buffer.from(text)
@@ -79,15 +81,16 @@ function textOf(kind: 'text' | 'day' | 'hour', column: readonly (number | string
   }
 }
 
-async function recordRuns(client: PoolClient, epoch: number, { view, dimensions, measured }: LiveCells): Promise<void> {
+async function recordRuns(client: PoolClient, { epoch, xid }: FlushEpoch, { view, dimensions, measured }: LiveCells): Promise<void> {
   const rows = new Map<number, number>()
   const periods = dimensions[0] as readonly number[]
   for (let row = 0; row < measured.length; row++) rows.set(periods[row]!, (rows.get(periods[row]!) ?? 0) + 1)
   await client.query({
     name: 'record_live_runs',
     text: /* sql */ `
-      INSERT INTO live_runs (view, epoch, period, rows, merged) SELECT $1, $2, DATE '1970-01-01' + r.period, r.rows, false FROM unnest($3::int[], $4::int[]) AS r (period, rows)`,
-    values: [view.name, epoch, [...rows.keys()], [...rows.values()]],
+      INSERT INTO live_runs (view, epoch, period, rows, merged, xid)
+      SELECT $1, $2, DATE '1970-01-01' + r.period, r.rows, false, $5 FROM unnest($3::int[], $4::int[]) AS r (period, rows)`,
+    values: [view.name, epoch, [...rows.keys()], [...rows.values()], xid],
   })
 }
 
@@ -112,19 +115,23 @@ export async function mergeLiveRows(database: Database, rowsMin = mergeRowsMin):
 }
 
 async function mergePeriod(client: PoolClient, view: View, epoch: number, period: string): Promise<number> {
-  await client.query('DELETE FROM live_runs WHERE view = $1 AND epoch = $2 AND period = $3', [view.name, epoch, period])
+  const [runs] = await run<{ xid: string | null }>(
+    client,
+    'WITH gone AS (DELETE FROM live_runs WHERE view = $1 AND epoch = $2 AND period = $3 RETURNING xid) SELECT max(xid) AS xid FROM gone',
+    [view.name, epoch, period],
+  )
   // A flush that commits between the two statements leaves its run behind although its rows are merged: it asks for a merge too many, no more.
   const [merged] = await run<{ before: bigint; after: bigint }>(
     client,
     /* sql */ `
-    WITH appended AS (DELETE FROM live_${view.name} WHERE ${view.grain[0].name} = $2 AND epoch = $1 RETURNING ${grainList(view)}, ${measureList}),
+    WITH appended AS (DELETE FROM live_${view.name} WHERE ${view.grain[0].name} = $2 AND epoch = $1 RETURNING xid, ${grainList(view)}, ${measureList}),
     inserted AS (
-      INSERT INTO live_${view.name} (epoch, ${grainList(view)}, ${measureList})
-      SELECT $1, ${grainList(view)}, ${sumList} FROM appended GROUP BY ${grainList(view)} RETURNING 1)
+      INSERT INTO live_${view.name} (epoch, xid, ${grainList(view)}, ${measureList})
+      SELECT $1, max(xid), ${grainList(view)}, ${sumList} FROM appended GROUP BY ${grainList(view)} RETURNING 1)
     SELECT (SELECT count(*) FROM appended) AS before, (SELECT count(*) FROM inserted) AS after`,
     [epoch, period],
   )
   const { before, after } = merged!
-  await client.query('INSERT INTO live_runs (view, epoch, period, rows, merged) VALUES ($1, $2, $3, $4, true)', [view.name, epoch, period, after])
+  await client.query('INSERT INTO live_runs (view, epoch, period, rows, merged, xid) VALUES ($1, $2, $3, $4, true, $5)', [view.name, epoch, period, after, runs?.xid ?? '0'])
   return Math.max(1, Number(before - after))
 }
