@@ -43,7 +43,7 @@ export type Lab = AsyncDisposable & {
   readonly partitions: number
   /** Knows what was appended through `append`. */
   readonly oracle: Oracle
-  /** Called at each point of every `put` of the lake; set by a test, null after `clear`. */
+  /** Called at each point of every `put` of the lake but those of marks; set by a test, null after `clear`. */
   lakeFault: ((point: DiskLakeFaultPoint, path: string) => void) | null
   /** Appends records with what they mean. Resolves to the next offset of each partition touched. */
   append(records: readonly MeantAppend[]): Promise<Vector>
@@ -63,7 +63,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     const log = stack.use(await openPostgresLog({ connectionString: postgres.url, schema: await freshSchema(postgres.url, 'lab_log'), pollIntervalMs: 5 }))
     const lakeRoot = await mkdtemp(join(tmpdir(), 'tidemark-lab-'))
     stack.defer(() => rm(lakeRoot, { recursive: true, force: true }))
-    const lake = stack.use(await openDiskLake({ root: lakeRoot, faults: (point, path) => lab.lakeFault?.(point, path) }))
+    const lake = stack.use(await openDiskLake({ root: lakeRoot, faults: (point, path) => path.startsWith('marks/') || lab.lakeFault?.(point, path) }))
     const engine = stack.use(await openDuckDb({ lake, threads: 1 }))
     const decoder = openDecoder(options.settings ?? { zone: 'Europe/London', currency: 'GBP' })
     const partitions = options.partitions ?? 3
