@@ -1,29 +1,24 @@
 /**
  * The nightly schedule on BullMQ. A firing only asks: the run ledger in PostgreSQL says whether the night that is due has had its batch, so a missed,
- * doubled or late firing is harmless.
+ * doubled or late firing is harmless. A queue that lost its schedules (Redis was emptied, or came back without its file) gets them again within a minute.
  */
-import type { Job } from 'bullmq'
-import { createPostgresBackend, withBackend } from 'bullmq'
-import pg from 'pg'
 import { dayMs, formatDay } from '#core/calendar.ts'
 import type { ZoneCalendar } from '#core/calendar.ts'
+import type { Jobs } from './jobs.ts'
 
-const queueName = 'tidemark-batch'
 const schedulerId = 'nightly'
 const askJob = 'ask'
-/** BullMQ's answer when several instances register one scheduler at once (its PostgreSQL backend): the scheduler is there all the same. */
-const schedulerRaceCode = -10
-const registerLock = 'tidemark batch schedule'
+const watchIntervalMsDefault = 60_000
 
 export type ScheduleOptions = {
-  readonly connectionString: string
-  readonly schema: string
-  /** `HH:MM` in the shop's zone. */
-  readonly nightlyAt: string
+  readonly jobs: Jobs
+  /** Cron with seconds, in the shop's zone. */
+  readonly pattern: string
   readonly zone: string
   /** Does what is due, if anything; runs at most once at a time in this process. */
   readonly ask: () => Promise<void>
   readonly onError: (thrown: unknown) => void
+  readonly watchIntervalMs?: number
 }
 
 /** The local day whose nightly batch is due at an instant: the day before until `nightlyAt`, then this one. */
@@ -34,39 +29,42 @@ export function dueNight(calendar: ZoneCalendar, nightlyAt: string, nowMs: numbe
   return formatDay(nowMs >= due ? today : today - 1)
 }
 
-/** Registers the schedule, asks once at the start (a night may have been missed), and works until disposed. */
-export async function openSchedule(options: ScheduleOptions): Promise<AsyncDisposable> {
-  const { Queue, Worker } = withBackend(createPostgresBackend)
-  const connection = { connectionString: options.connectionString, schema: options.schema, migrate: true }
-  await using opening = new AsyncDisposableStack()
-  const queue = opening.adopt(new Queue(queueName, { connection }), (opened) => opened.close())
-  queue.on('error', options.onError)
-  await registerOnce(options, async () => {
-    const [hour, minute] = options.nightlyAt.split(':').map(Number)
-    try {
-      await queue.upsertJobScheduler(schedulerId, { pattern: `0 ${minute} ${hour} * * *`, tz: options.zone }, { name: askJob, opts: { removeOnComplete: 100, removeOnFail: 100 } })
-    } catch (thrown) {
-      if ((thrown as { code?: unknown }).code !== schedulerRaceCode || (await queue.getJobScheduler(schedulerId)) === undefined) throw thrown
-    }
-  })
-  const worker = opening.adopt(
-    new Worker(queueName, async (_job: Job) => options.ask(), { connection, concurrency: 1 }),
-    (opened) => opened.close(),
-  )
-  worker.on('error', options.onError)
-  worker.on('failed', (_job, error) => options.onError(error))
-  await queue.add(askJob, {}, { removeOnComplete: 100, removeOnFail: 100 })
-  return opening.move()
+/** Every day at `HH:MM`. */
+export function nightlyPattern(nightlyAt: string): string {
+  const [hour, minute] = nightlyAt.split(':').map(Number)
+  return `0 ${minute} ${hour} * * *`
 }
 
-/** One instance registers at a time. */
-async function registerOnce(options: ScheduleOptions, register: () => Promise<void>): Promise<void> {
-  const client = new pg.Client({ connectionString: options.connectionString, application_name: 'tidemark schedule' })
-  await client.connect()
-  try {
-    await client.query('SELECT pg_advisory_lock(hashtext($1))', [`${registerLock} ${options.schema}`])
-    await register()
-  } finally {
-    await client.end()
+/**
+ * Keeps the schedule registered, asks once at the start (a night may have been missed) and each time that the schedule was lost, and works, until aborted.
+ * The queue may be away at any time: what is due is then asked for when it is back.
+ */
+export async function runSchedule(options: ScheduleOptions, signal: AbortSignal): Promise<void> {
+  const { jobs, pattern, zone, ask, onError } = options
+  jobs.work(ask)
+  let isAsked = false
+  while (!signal.aborted) {
+    try {
+      if ((await jobs.nextRunMs(schedulerId)) === null) isAsked = false
+      await jobs.ensureScheduler(schedulerId, pattern, zone, askJob)
+      if (!isAsked) await jobs.add(askJob)
+      isAsked = true
+    } catch (thrown) {
+      if (!signal.aborted) onError(thrown)
+    }
+    await waitFor(options.watchIntervalMs ?? watchIntervalMsDefault, signal)
   }
+}
+
+async function waitFor(delayMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, delayMs)
+    signal.addEventListener('abort', done, { once: true })
+  })
 }

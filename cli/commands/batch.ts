@@ -174,19 +174,21 @@ function addWork(batch: Command): void {
     .addHelpText('after', '\nExample:\n  TIDEMARK_NIGHTLY_AT=03:00 ./tidemark batch work')
     .action(async (options: CommonOptions) => {
       await onEnvironment(options, 'batch work', async (environment, { signal }) => {
-        const [{ openSchedule }, { askForNight, keepMarking }] = await Promise.all([import('#batch/schedule.ts'), import('../batch-layer.ts')])
+        const [{ openJobs }, { nightlyPattern, runSchedule }, { askForNight, keepMarking }] = await Promise.all([
+          import('#batch/jobs.ts'),
+          import('#batch/schedule.ts'),
+          import('../batch-layer.ts'),
+        ])
         const logger = openLogger('batch', environment.settings.logLevel)
         const { settings, databaseUrl } = environment
-        await using _schedule = await openSchedule({
-          connectionString: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl,
-          schema: `${settings.schema}_jobs`,
-          nightlyAt: settings.nightlyAt,
-          zone: settings.zone,
-          ask: () => askForNight(environment, signal, (fields, text) => logger.info(fields, text)),
-          onError: (thrown) => logger.error({ err: thrown }, 'the nightly batch will be asked for again'),
-        })
+        const onError = (thrown: unknown): void => logger.error({ err: thrown }, 'the nightly batch will be asked for again')
+        await using jobs = openJobs({ url: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl, namespace: `${settings.schema}_jobs` }, onError)
+        const ask = (): Promise<void> => askForNight(environment, signal, (fields, text) => logger.info(fields, text))
         process.send?.({ ready: true })
-        await keepMarking(environment, signal, (fields, text) => logger.warn(fields, text))
+        await Promise.all([
+          runSchedule({ jobs, pattern: nightlyPattern(settings.nightlyAt), zone: settings.zone, ask, onError }, signal),
+          keepMarking(environment, signal, (fields, text) => logger.warn(fields, text)),
+        ])
       })
       if (process.exitCode === 130) process.exitCode = 0
     })

@@ -1,0 +1,204 @@
+/** The nightly schedule on either backend of BullMQ. Row L12 of the fault catalogue: Redis emptied, away at the start, restarted without its file. */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, connect } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openJobs } from '#batch/jobs.ts'
+import { nightlyPattern, runSchedule } from '#batch/schedule.ts'
+import { testEngine, whereMissing } from '#test/engines.ts'
+import type { TestPostgres } from '#test/postgres.ts'
+import { freshSchema, openTestPostgres } from '#test/postgres.ts'
+import { waitUntil } from '#test/wait-until.ts'
+
+const zone = 'Europe/London'
+const everySecond = '* * * * * *'
+/** Never within a test. */
+const nightly = nightlyPattern('03:00')
+
+/** A layer that counts how often it is asked. */
+class Asking implements AsyncDisposable {
+  asked = 0
+  readonly errors: unknown[] = []
+  readonly #jobs: ReturnType<typeof openJobs>
+  readonly #stopping = new AbortController()
+  readonly #running: Promise<void>
+
+  constructor(url: string, namespace: string, pattern: string, ask: () => Promise<void> = async () => undefined) {
+    const onError = (thrown: unknown): void => void this.errors.push(thrown)
+    this.#jobs = openJobs({ url, namespace }, onError)
+    const count = async (): Promise<void> => {
+      this.asked++
+      await ask()
+    }
+    this.#running = runSchedule({ jobs: this.#jobs, pattern, zone, ask: count, onError, watchIntervalMs: 200 }, this.#stopping.signal)
+  }
+
+  nextRunMs(): Promise<number | null> {
+    return this.#jobs.nextRunMs('nightly')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+    await this.#jobs[Symbol.asyncDispose]()
+  }
+}
+
+function behavesAsSchedule(open: (pattern: string, ask?: () => Promise<void>) => Promise<Asking>): void {
+  test('asks once at the start, and registers the next night in the shop’s zone', async () => {
+    await using layer = await open(nightly)
+    await waitUntil('the first asking', async () => layer.asked > 0)
+    const next = await waitUntil('the schedule', () => layer.nextRunMs())
+    const local = new Intl.DateTimeFormat('en-GB', { timeZone: zone, hour: '2-digit', minute: '2-digit' }).format(new Date(Number(next)))
+    expect(local).toBe('03:00')
+    expect(layer.asked).toBe(1)
+  })
+
+  test('asks again each time that the pattern says', async () => {
+    await using layer = await open(everySecond)
+    await waitUntil('three askings', async () => layer.asked >= 3)
+    expect(layer.errors).toEqual([])
+  })
+
+  test('two layers at once keep one schedule', async () => {
+    await using first = await open(nightly)
+    await using second = await open(nightly)
+    await waitUntil('both to have asked', async () => first.asked + second.asked >= 2)
+    expect(await first.nextRunMs()).toBe(await second.nextRunMs())
+  })
+
+  test('another time of day replaces the one before', async () => {
+    {
+      await using layer = await open(nightly)
+      await waitUntil('the schedule', () => layer.nextRunMs())
+    }
+    await using layer = await open(nightlyPattern('04:30'))
+    await waitUntil('the other time', async () => {
+      const next = await layer.nextRunMs()
+      return next !== null && new Date(next).getUTCMinutes() === 30
+    })
+  })
+}
+
+describe('on PostgreSQL', () => {
+  let postgres: TestPostgres
+  let namespace: string
+  beforeEach(async () => {
+    postgres = await openTestPostgres()
+    namespace = await freshSchema(postgres.url, 'jobs')
+  })
+  afterEach(() => postgres[Symbol.asyncDispose]())
+
+  behavesAsSchedule(async (pattern, ask) => new Asking(postgres.url, namespace, pattern, ask))
+})
+
+const redisUrl = testEngine('redis')
+
+describe.skipIf(redisUrl === null)(`on Redis${whereMissing('redis')}`, () => {
+  let namespace: string
+  beforeEach(() => {
+    namespace = `jobs-${Math.random().toString(36).slice(2)}`
+  })
+
+  behavesAsSchedule(async (pattern, ask) => new Asking(redisUrl!, namespace, pattern, ask))
+})
+
+describe.skipIf(redisUrl === null)(`L12 a Redis that fails${whereMissing('redis')}`, () => {
+  let folder: string
+  let port: number
+  let server: ChildProcess | null
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tidemark-redis-'))
+    port = await freePort()
+    server = null
+  })
+  afterEach(async () => {
+    await stop()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  async function start(...options: readonly string[]): Promise<void> {
+    server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...options], { stdio: 'ignore' })
+    await waitUntil('Redis to answer', () => command('PING').then((answer) => answer.includes('PONG'), () => false))
+  }
+
+  async function stop(): Promise<void> {
+    if (server === null || server.exitCode !== null || server.signalCode !== null) return
+    const ended = once(server, 'exit')
+    server.kill('SIGKILL')
+    await ended
+  }
+
+  /** One inline command, and the answer's first bytes. */
+  async function command(text: string): Promise<string> {
+    const socket = connect(port, '127.0.0.1')
+    try {
+      await once(socket, 'connect')
+      socket.write(`${text}\r\n`)
+      const [answer] = (await once(socket, 'data')) as [Buffer]
+      return answer.toString()
+    } finally {
+      socket.destroy()
+    }
+  }
+
+  const url = (): string => `redis://127.0.0.1:${port}`
+
+  test('emptied while a job runs: the schedule is made again, and what is due is asked for once more', async () => {
+    await start()
+    let release = (): void => undefined
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    await using layer = new Asking(url(), 'l12', nightly, () => held)
+    await waitUntil('the job to run', async () => layer.asked === 1)
+    await command('FLUSHALL')
+    await waitUntil('the schedule to be back', () => layer.nextRunMs())
+    release()
+    await waitUntil('what is due to be asked for', async () => layer.asked === 2)
+  })
+
+  test('restarted without its file: the schedule is made again', async () => {
+    await start('--appendonly', 'no')
+    await using layer = new Asking(url(), 'l12', nightly)
+    await waitUntil('the first asking', async () => layer.asked === 1)
+    await stop()
+    await start('--appendonly', 'no')
+    await waitUntil('the schedule to be back', () => layer.nextRunMs().catch(() => null), 30_000)
+    await waitUntil('what is due to be asked for', async () => layer.asked === 2, 30_000)
+  })
+
+  test('away at the start: the layer runs, says so, and asks when it is there', async () => {
+    await using layer = new Asking(url(), 'l12', nightly)
+    await waitUntil('it to say so', async () => layer.errors.length > 0)
+    expect(layer.asked).toBe(0)
+    await start()
+    await waitUntil('the first asking', async () => layer.asked >= 1, 40_000)
+  })
+
+  test('full, without eviction: nothing is lost silently, and it goes on when there is room', async () => {
+    await start('--maxmemory', '2mb', '--maxmemory-policy', 'noeviction')
+    await command(`SET filler ${'x'.repeat(900_000)}`)
+    await command('CONFIG SET maxmemory 1')
+    await using layer = new Asking(url(), 'l12', nightly)
+    await waitUntil('it to say so', async () => layer.errors.length > 0)
+    await command('DEL filler')
+    await command('CONFIG SET maxmemory 0')
+    await waitUntil('the first asking', async () => layer.asked >= 1, 40_000)
+  })
+})
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
