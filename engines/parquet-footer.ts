@@ -5,8 +5,11 @@ import util from 'parquetjs-lite/lib/util.js'
 import { CorruptError, messageOf } from '#core/errors.ts'
 import type { LakeFile } from '#core/ports.ts'
 
-/** `dataEnd`: the offset behind the last byte that a page takes. */
-export type ParquetFooter = { readonly rows: number; readonly dataEnd: number }
+/** A column as the file names it. The numbers are those of the format's Type and ConvertedType; -1 stands for none. */
+export type ParquetField = { readonly name: string; readonly physicalType: number; readonly convertedType: number }
+
+/** `dataEnd`: the offset behind the last byte that a page takes. `fields`: the columns, without the root of the schema. */
+export type ParquetFooter = { readonly rows: number; readonly dataEnd: number; readonly fields: readonly ParquetField[] }
 
 const magic = 'PAR1'
 /** Length of the footer and the magic number. */
@@ -42,7 +45,8 @@ export function decodeFooter(bytes: Uint8Array): ParquetFooter {
   const rows = count(metadata.num_rows)
   const rowsOfGroups = metadata.row_groups.reduce((sum, group) => sum + count(group.num_rows), 0)
   if (rows !== rowsOfGroups) throw new Error(`the footer counts ${rows} rows and its row groups ${rowsOfGroups}`)
-  return { rows, dataEnd: metadata.row_groups.reduce((end, group) => Math.max(end, dataEndOf(group)), 0) }
+  const fields = metadata.schema.slice(1).map(({ name, type, converted_type: converted }) => ({ name, physicalType: type ?? -1, convertedType: converted ?? -1 }))
+  return { rows, dataEnd: metadata.row_groups.reduce((end, group) => Math.max(end, dataEndOf(group)), 0), fields }
 }
 
 function dataEndOf(group: RowGroup): number {

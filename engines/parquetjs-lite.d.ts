@@ -72,7 +72,8 @@ declare module 'parquetjs-lite/gen-nodejs/parquet_types.js' {
     dictionary_page_offset: Int64 | null
   }
   export type RowGroup = { columns: { meta_data: ColumnMetaData | null }[]; num_rows: Int64; total_byte_size: Int64 }
-  export type FileMetaData = { num_rows: Int64 | null; row_groups: RowGroup[] | null; schema: object[] | null }
+  export type SchemaElement = { name: string; type: number | null; converted_type: number | null }
+  export type FileMetaData = { num_rows: Int64 | null; row_groups: RowGroup[] | null; schema: SchemaElement[] | null }
   export type PageHeader = {
     type: number
     uncompressed_page_size: number
