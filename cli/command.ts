@@ -1,6 +1,7 @@
 /** What every command shares: options, opening the environment, exit codes, errors as people read them. */
 import type { Command } from 'commander'
 import { TidemarkError } from '#core/errors.ts'
+import { clusterEnvironment } from './cluster-environment.ts'
 import type { Environment } from './environment.ts'
 import { openEnvironment } from './environment.ts'
 import type { ProcessControl } from './process-control.ts'
@@ -26,7 +27,9 @@ export function withLayerOptions(command: Command): Command {
 }
 
 export function settingsOf(options: CommonOptions): Settings {
-  return readSettings(process.env, options.data === undefined ? {} : { dataDirectory: options.data })
+  const overrides = options.data === undefined ? {} : { dataDirectory: options.data }
+  const { dataDirectory } = readSettings(process.env, overrides)
+  return readSettings({ ...clusterEnvironment(dataDirectory), ...process.env }, overrides)
 }
 
 /** Runs a command's work on an open environment; closes it whatever happens; sets the exit code. */

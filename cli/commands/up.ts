@@ -1,11 +1,14 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { Option } from 'commander'
 import { ConfigError, TidemarkError } from '#core/errors.ts'
 import { acquireFileLock } from '#engines/file-lock.mjs'
 import { listBatches, readPointer } from '#store/batches.ts'
 import { readCommitted } from '#store/committed.ts'
 import type { CommonOptions } from '../command.ts'
-import { onEnvironment, withLayerOptions } from '../command.ts'
+import type { EngineSet } from '../cluster-environment.ts'
+import { chooseEngines, engineSets } from '../cluster-environment.ts'
+import { guarded, onEnvironment, settingsOf, withLayerOptions } from '../command.ts'
 import { needsHistory, runLiveTraffic, writeHistory } from '../demo.ts'
 import type { Environment } from '../environment.ts'
 import { transactionsTopic } from '../environment.ts'
@@ -17,7 +20,7 @@ import { version } from '../version.ts'
 const lookEveryMs = 200
 const watchEveryMs = 2_000
 
-type UpOptions = CommonOptions & { readonly port?: string; readonly demo: boolean; readonly rate: string }
+type UpOptions = CommonOptions & { readonly port?: string; readonly engines: EngineSet; readonly demo: boolean; readonly rate: string }
 
 export function addUp(program: Command): void {
   withLayerOptions(program.command('up'))
@@ -25,8 +28,11 @@ export function addUp(program: Command): void {
     .option('--port <port>', 'of the page and the API; the next free one if taken (default: 8080)')
     .option('--no-demo', 'an empty shop, for events of your own')
     .option('--rate <n>', 'live events a second', '50')
-    .addHelpText('after', '\nExamples:\n  ./tidemark up\n  ./tidemark up --no-demo --port 9000 --data /var/lib/tidemark')
+    .addOption(new Option('--engines <set>', 'the embedded ones, or the cluster that "tidemark engines up" started').choices(engineSets).default('embedded'))
+    .addHelpText('after', '\nExamples:\n  ./tidemark up\n  ./tidemark up --no-demo --port 9000 --data /var/lib/tidemark\n  ./tidemark engines up && ./tidemark up --engines cluster')
     .action(async (options: UpOptions) => {
+      await guarded(async () => chooseEngines(settingsOf(options).dataDirectory, options.engines))
+      if (process.exitCode !== undefined) return
       await onEnvironment(options, 'up', async (environment, { signal }) => up(environment, options, signal))
       // Being stopped is how this command ends.
       if (process.exitCode === 130) process.exitCode = 0
@@ -70,6 +76,7 @@ async function up(environment: Environment, options: UpOptions, signal: AbortSig
   await whenCounted(environment, signal, quiet)
   if (signal.aborted) return
   await layers.start('batch', ['batch', 'work'])
+  if (settings.searchUrl !== '') await layers.start('search', ['search', 'work'])
   const traffic = options.demo ? runLiveTraffic(settings, log, rate, signal, say) : Promise.resolve()
   await whenPublished(environment, signal, quiet)
   if (!signal.aborted) printLinks(url, options)
