@@ -23,12 +23,12 @@ export const hdfs: EngineKind = {
   },
   plan: (site) => [planNamenode(site), ...numbers(site.nodes).map((id) => planDatanode(site, id))],
   readyWithinMs: 120_000,
-  look: (place, signal) => lookAtHdfs(namenodeUrl(place), place.nodes, signal),
-  settle: (place, signal) => settleHdfs(namenodeUrl(place), signal),
+  look: (place, signal) => lookAtHdfs(pageOf(place, 'namenode'), numbers(place.nodes).map((id) => pageOf(place, datanodeName(id))), signal),
+  settle: (place, signal) => settleHdfs(pageOf(place, 'namenode'), signal),
 }
 
-function namenodeUrl(place: Place): string {
-  return `http://127.0.0.1:${portOf(place, 'namenode', 'http')}`
+function pageOf(place: Place, member: string): string {
+  return `http://127.0.0.1:${portOf(place, member, 'http')}`
 }
 
 /** Of each client: where the NameNode is, on top of hadoop/hdfs. */

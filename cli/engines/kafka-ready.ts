@@ -20,14 +20,18 @@ function openClient(brokers: readonly string[]): KafkaClient {
   })
 }
 
-/** Throws while not every broker is a member of the cluster. */
+/** Throws while not every broker answers by itself and knows of all others: one that was killed counts as a member for some seconds more. */
 export async function lookAtKafka(brokers: readonly string[], signal: AbortSignal): Promise<void> {
+  for (const broker of brokers) await lookAtBroker(broker, brokers.length, signal)
+}
+
+async function lookAtBroker(broker: string, membersMin: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
-  const admin = openClient(brokers).admin()
+  const admin = openClient([broker]).admin()
   try {
     await admin.connect()
     const { brokers: members, controller } = await admin.describeCluster()
-    if (members.length < brokers.length) throw new UnavailableError(`Kafka has ${members.length} of ${brokers.length} brokers.`)
+    if (members.length < membersMin) throw new UnavailableError(`Kafka has ${members.length} of ${membersMin} brokers.`)
     if (controller === null || controller < 0) throw new UnavailableError('Kafka has no controller yet.')
   } finally {
     await admin.disconnect()

@@ -1,0 +1,7 @@
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+/** Where the engines' programs are kept, for all data folders of a user. */
+export function cacheDirectoryOf(environment: NodeJS.ProcessEnv, given?: string): string {
+  return resolve(given ?? environment['TIDEMARK_ENGINES_CACHE'] ?? join(homedir(), '.cache', 'tidemark', 'engines'))
+}
