@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { CHROMIUM_FIX, findChromium } from './chromium.ts'
+import type { TestEngines } from './test-engines.ts'
+import { openTestEngines } from './test-engines.ts'
 import { addTallies, listSkipped, tallyOfReport } from './test-tally.ts'
 import type { Tally, TestReport } from './test-tally.ts'
 
@@ -15,29 +17,44 @@ const ROOT = dirname(import.meta.dirname)
 const SKIPPED_SHOWN_MAX = 40
 const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 }
 
-type Plan = { readonly filters: readonly string[]; readonly isWhole: boolean; readonly rest: readonly string[] }
+type Plan = { readonly filters: readonly string[]; readonly isWhole: boolean; readonly withEngines: boolean; readonly rest: readonly string[] }
 
 function planOf(args: readonly string[]): Plan {
   const isWhole = args.includes('--whole-faults')
-  const others = args.filter((argument) => argument !== '--whole-faults')
-  return { isWhole, filters: others.filter((argument) => !argument.startsWith('-')), rest: others.filter((argument) => argument.startsWith('-')) }
+  const withEngines = args.includes('--engines')
+  const others = args.filter((argument) => argument !== '--whole-faults' && argument !== '--engines')
+  return { isWhole, withEngines, filters: others.filter((argument) => !argument.startsWith('-')), rest: others.filter((argument) => argument.startsWith('-')) }
 }
 
-async function runChecks({ filters, isWhole, rest }: Plan): Promise<Tally> {
+async function runChecks(plan: Plan): Promise<Tally> {
+  const { filters, isWhole, rest } = plan
   const chromium = findChromium()
   const environment = { ...process.env, ...(isWhole ? { WHOLE_FAULTS: '1' } : {}), ...(chromium === undefined ? {} : { CHROMIUM_PATH: chromium }) }
-  sayWhatIsOff({ filters, isWhole, rest }, chromium)
+  sayWhatIsOff(plan, chromium)
   const tallies: Tally[] = []
   if (filters.length === 0 && rest.length === 0) {
     tallies.push(await runCheck('Types (tsc)', programOf('typescript', 'tsc'), ['--noEmit', '-p', '.'], environment))
     tallies.push(await runCheck('Lint (oxlint)', programOf('oxlint', 'oxlint'), ['--type-aware'], environment))
   }
-  tallies.push(await runTests(filters, rest, environment))
+  tallies.push(await runTestsOnEngines(plan, environment))
   return tallies.reduce(addTallies, NOTHING)
 }
 
-function sayWhatIsOff({ filters, isWhole, rest }: Plan, chromium: string | undefined): void {
+async function runTestsOnEngines({ filters, rest, withEngines }: Plan, environment: NodeJS.ProcessEnv): Promise<Tally> {
+  if (filters.length + rest.length > 0 && !withEngines) return runTests(filters, rest, environment)
+  console.log('\n── Real engines')
+  engines = await openTestEngines(environment, (line) => console.log(line), interrupted.signal)
+  try {
+    return await runTests(filters, rest, { ...environment, ...engines.environment })
+  } finally {
+    await engines.stop()
+    engines = undefined
+  }
+}
+
+function sayWhatIsOff({ filters, isWhole, rest, withEngines }: Plan, chromium: string | undefined): void {
   if (filters.length > 0 || rest.length > 0) console.log('Types and lint are left out, as only some tests are asked for. All of it: npm test')
+  if (filters.length + rest.length > 0 && !withEngines) console.log('Tests on real engines are skipped unless --engines starts them.')
   if (chromium === undefined) console.log(`Tests of the page in a browser are skipped: no Chromium here. Enable them: ${CHROMIUM_FIX}`)
   if (!isWhole) console.log('Fault tests run in their short form. Whole: npm run test:faults')
 }
@@ -71,6 +88,8 @@ function readReport(file: string): TestReport | undefined {
 }
 
 let running: ChildProcess | undefined
+let engines: TestEngines | undefined
+const interrupted = new AbortController()
 
 async function runTimed(title: string, program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   console.log(`\n── ${title}`)
@@ -99,7 +118,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
     process.once(signal, () => {
       running?.kill('SIGTERM')
-      process.exit(code)
+      interrupted.abort()
+      void Promise.resolve(engines?.stop()).finally(() => process.exit(code))
     })
   }
   const { passed, failed, skipped } = await runChecks(planOf(process.argv.slice(2)))

@@ -109,7 +109,8 @@ async function generateToFile(options: GenerateOptions): Promise<void> {
 const newline = Buffer.from('\n')
 
 async function generateHistoryToLog(options: GenerateOptions, append: (records: readonly LogAppend[]) => Promise<void>, signal: AbortSignal): Promise<void> {
-  const history = historyOptions(options, false)
+  // Kafka gives records its own log time, so what is rubbish must not depend on it.
+  const history = historyOptions(options, settingsOf(options).logUrl.startsWith('kafka://'))
   const truth = new Truth(planHistory(history).origin)
   const progress = new Progress(options.quiet === true)
   const records = await appendHistory(generateEvents(history), append, signal, (appended) => {

@@ -3,13 +3,13 @@
  * person would start it, and nothing else is done. Afterwards the merged figures are the truth of what the log acknowledged, to the penny.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { freePort } from '#test/free-port.ts'
 import { seededRandom } from '#test/lab/random.ts'
+import { EmbeddedLog } from './embedded-log.ts'
 import { KilledShop, victims } from './killed-shop.ts'
 import { StubbornProducer } from './stubborn-producer.ts'
 
@@ -25,7 +25,9 @@ test(`kill -9 at random moments under load, ${kills} times: verify finds no diff
   const shop = new KilledShop(data, await freePort(), seededRandom(seed))
   stack.use(shop)
   await shop.start()
-  const producer = new StubbornProducer(seed, await shop.databaseUrl(), () => shop.databasePort())
+  const log = new EmbeddedLog(await shop.databaseUrl(), () => shop.databasePort())
+  stack.use(log)
+  const producer = new StubbornProducer(seed, () => log.open())
   stack.use(producer)
   producer.run()
   await shop.whenBack(producer)
@@ -53,11 +55,3 @@ test(`kill -9 at random moments under load, ${kills} times: verify finds no diff
   expect(producer.failure).toBeNull()
   expect(await shop.stop()).toEqual({ code: 0, signal: null })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => server.close(() => resolve()))
-  return port
-}

@@ -20,25 +20,28 @@ const backWithinMs = 60_000
 /** Of a command whose dependency was away. */
 const unavailableCode = 4
 export const victims = ['speed', 'serve', 'batch', 'ours', 'postgres', 'all'] as const
-export type Victim = (typeof victims)[number]
+/** Of a shop on the cluster there is one layer more. */
+export type Victim = (typeof victims)[number] | 'search'
 
 export class KilledShop implements AsyncDisposable {
   readonly random: Random
   readonly #data: string
   readonly #port: number
   readonly #environment: NodeJS.ProcessEnv = { TIDEMARK_FLUSH_MS: '60', LOG_LEVEL: 'warn' }
+  readonly #engines: 'embedded' | 'cluster'
   readonly #batches: LayerProcess[] = []
   #url: string | null = null
   #up: LayerProcess | null = null
 
-  constructor(data: string, port: number, random: Random) {
+  constructor(data: string, port: number, random: Random, engines: 'embedded' | 'cluster' = 'embedded') {
+    this.#engines = engines
     this.#data = data
     this.#port = port
     this.random = random
   }
 
   async start(): Promise<void> {
-    this.#up = this.#command('up', '--no-demo', '--port', String(this.#port))
+    this.#up = this.#command('up', '--no-demo', '--engines', this.#engines, '--port', String(this.#port))
     // A first start waits for the page; later ones are watched by what they count.
     if (this.#url === null) await waitUntil('the shop to be up', () => this.#up!.said.includes('Tidemark is up') || this.#ended(), 120_000)
   }
@@ -106,6 +109,7 @@ export class KilledShop implements AsyncDisposable {
     const chosen: Readonly<Record<Victim, readonly ListedProcess[]>> = {
       speed: layer(up, 'speed'),
       serve: layer(up, 'serve'),
+      search: layer(up, 'search'),
       batch: [...layer(up, 'batch'), ...batches.flatMap((batch) => treeOf(batch.pid, processes))],
       ours,
       postgres: server,
@@ -181,6 +185,14 @@ export class KilledShop implements AsyncDisposable {
       batches.filter(({ status }) => status === 'held' || status === 'running'),
       [],
     )
+  }
+
+  /** A command of the shop's folder, as a person would give it. Resolves to what it printed; throws where it failed. */
+  async ask(...args: string[]): Promise<string> {
+    await using command = this.#command(...args)
+    const { code } = await command.ended()
+    assert.equal(code, 0, command.said)
+    return command.printed
   }
 
   async stop(): Promise<{ code: number | null; signal: string | null }> {

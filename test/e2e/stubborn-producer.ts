@@ -1,8 +1,7 @@
 /** The shop's customers, who keep coming while the log is away. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { TidemarkError } from '#core/errors.ts'
+import { TidemarkError, UnavailableError } from '#core/errors.ts'
 import type { EventLog } from '#core/ports.ts'
-import { openPostgresLog } from '#engines/postgres-log.ts'
 import type { GeneratedRecord } from '#generator/fact.ts'
 import type { HistoryOptions } from '#generator/history.ts'
 import { generateEvents, planHistory } from '#generator/history.ts'
@@ -19,18 +18,16 @@ export class StubbornProducer implements AsyncDisposable {
   readonly truth: Truth
   failure: unknown = null
   acknowledged = 0
-  readonly #url: string
-  readonly #port: () => number | null
+  readonly #openLog: () => Promise<EventLog> | null
   readonly #records: Iterator<GeneratedRecord>
-  #log: { readonly opened: EventLog; readonly port: number } | null = null
   #running: { readonly stop: AbortController; readonly done: Promise<void> } | null = null
   readonly #ends = new Map<number, number>()
 
-  constructor(seed: number, url: string, port: () => number | null) {
-    this.#url = url
-    this.#port = port
+  /** `openLog` gives the log as it is now, again at each append, or null while it cannot be found; the producer closes none. */
+  constructor(seed: number, openLog: () => Promise<EventLog> | null) {
+    this.#openLog = openLog
     const toMs = Date.now()
-    const options: HistoryOptions = { profile: 'shop', seed, events: 2_000_000, fromMs: toMs - 400 * 86_400_000, toMs, zone: 'Europe/London', currency: 'GBP' }
+    const options: HistoryOptions = { profile: 'shop', seed, events: 2_000_000, fromMs: toMs - 400 * 86_400_000, toMs, zone: 'Europe/London', currency: 'GBP', portable: true }
     this.truth = new Truth(planHistory(options).origin)
     this.#records = generateEvents(options)[Symbol.iterator]()
   }
@@ -75,7 +72,8 @@ export class StubbornProducer implements AsyncDisposable {
     const deadlineMs = performance.now() + awayMaxMs
     for (;;) {
       try {
-        const log = await this.#open()
+        const log = await this.#openLog()
+        if (log === null) throw new UnavailableError('The log is not there.')
         for (const [partition, end] of await log.append(topic, part.map((record) => record.append))) this.#ends.set(partition, end)
         return
       } catch (thrown) {
@@ -85,21 +83,7 @@ export class StubbornProducer implements AsyncDisposable {
     }
   }
 
-  async #open(): Promise<EventLog> {
-    const port = this.#port()
-    if (port !== null && this.#log?.port !== port) {
-      await this.#log?.opened[Symbol.asyncDispose]()
-      this.#log = null
-      const url = new URL(this.#url)
-      url.port = String(port)
-      this.#log = { port, opened: await openPostgresLog({ connectionString: url.href, schema: 'tidemark_log' }) }
-    }
-    return this.#log!.opened
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.hold()
-    await this.#log?.opened[Symbol.asyncDispose]()
   }
 }
-

@@ -3,14 +3,14 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, connect } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openJobs } from '#batch/jobs.ts'
 import { nightlyPattern, runSchedule } from '#batch/schedule.ts'
 import { testEngine, whereMissing } from '#test/engines.ts'
+import { freePort } from '#test/free-port.ts'
 import type { TestPostgres } from '#test/postgres.ts'
 import { freshSchema, openTestPostgres } from '#test/postgres.ts'
 import { waitUntil } from '#test/wait-until.ts'
@@ -192,13 +192,3 @@ describe.skipIf(redisUrl === null)(`L12 a Redis that fails${whereMissing('redis'
     await waitUntil('the first asking', async () => layer.asked >= 1, 40_000)
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
