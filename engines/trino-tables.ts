@@ -23,6 +23,7 @@ const divider = '__'
 
 export class TrinoTables {
   readonly schema: string
+  readonly #isShared: boolean
   readonly #session: TrinoSession
   readonly #lake: Lake
   /** Name of the partitioned table → folders registered; missing until the table was made or looked at. */
@@ -33,7 +34,9 @@ export class TrinoTables {
   /** Tables that lie in several views. */
   readonly #hadParts = new Set<string>()
 
-  constructor(session: TrinoSession, lake: Lake, schema: string) {
+  /** `isShared`: other processes define tables in the schema too. */
+  constructor(session: TrinoSession, lake: Lake, schema: string, isShared: boolean) {
+    this.#isShared = isShared
     this.#session = session
     this.#lake = lake
     this.schema = schema
@@ -60,7 +63,7 @@ export class TrinoTables {
     for (let from = 0; from < distinct.length; from += pathsPerViewMax) selects.push(this.#selectFiles(source, distinct.slice(from, from + pathsPerViewMax), columns))
     if (selects.length > 1) selects.splice(0, selects.length, ...(await this.#defineParts(doing, table, selects, columns)))
     await this.#run(doing, /* sql */ `CREATE OR REPLACE VIEW ${view} AS ${selects.join(' UNION ALL ')}`)
-    if (selects.length > 1 || this.#hadParts.has(table)) await this.#dropParts(doing, table, selects)
+    if (this.#isShared || this.#hadParts.has(table)) await this.#dropParts(doing, table, selects)
   }
 
   async drop(table: string): Promise<void> {

@@ -51,7 +51,8 @@ export function openExchange(address: TrinoAddress, schema: string, session: Rea
     schema,
     session,
     auth: new BasicAuth(address.user, address.password),
-    extraHeaders: { 'X-Trino-Time-Zone': 'UTC' },
+    // Without the capability Trino cuts timestamps to milliseconds on their way out, and says nothing of it.
+    extraHeaders: { 'X-Trino-Time-Zone': 'UTC', 'X-Trino-Client-Capabilities': 'PARAMETRIC_DATETIME' },
   })
   const client = (trino as unknown as { client: RequestFunction | undefined }).client
   if (typeof client?.request !== 'function') throw new ConfigError('The package trino-client is not the version that this adapter was written for: run `npm ci`')
@@ -67,7 +68,7 @@ export function openExchange(address: TrinoAddress, schema: string, session: Rea
       maxRedirects: 0,
       maxContentLength: replyBytesMax,
       validateStatus: () => true,
-      transformResponse: (text: unknown, _headers: unknown, status: number): TrinoReply => ({ status, text: String(text ?? '') }),
+      transformResponse: (text: unknown, _headers: unknown, status: number): TrinoReply => ({ status, text: typeof text === 'string' ? text : '' }),
     })
 }
 

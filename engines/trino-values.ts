@@ -19,7 +19,7 @@ export const typeNameOf: Readonly<Record<ParquetType, string>> = {
 
 const integerType = /^(tinyint|smallint|integer|bigint|decimal\(\d+,\s*0\))$/
 const textType = /^(varchar|char)(\(\d+\))?$/
-const timestampType = /^timestamp(\(\d+\))?$/
+const timestampType = /^timestamp\(\d+\)$/
 const storableType = /^(integer|bigint|boolean|date|varbinary|varchar(\(\d+\))?|timestamp\(3\))$/
 
 /** Parses a page. An integer that JSON.parse would round comes as a bigint. */
@@ -34,7 +34,10 @@ function exactInteger(this: unknown, _key: string, value: unknown, context?: { r
   return /^-?\d+$/.test(context.source) ? BigInt(context.source) : value
 }
 
-/** How to convert each column. Throws InvalidRequestError, naming the column and the cast, where one could not be returned exactly. */
+/**
+ * Converts rows of these columns. Throws InvalidRequestError, naming the column and the cast, where one could not be returned exactly; the function it
+ * returns throws UnavailableError on values that are not of the column's type.
+ */
 export function converterOf(columns: readonly TrinoColumn[]): (row: readonly unknown[]) => readonly QueryValue[] {
   const converts = columns.map((column) => {
     const convert = convertOf(column.type)
@@ -42,7 +45,7 @@ export function converterOf(columns: readonly TrinoColumn[]): (row: readonly unk
     return convert
   })
   return (row) => {
-    if (row.length !== converts.length) throw new UnavailableError(`Trino sent a row of ${row.length} values for ${converts.length} columns: check what stands between`)
+    if (!Array.isArray(row) || row.length !== converts.length) throw new UnavailableError(`Trino sent a row that has not the ${converts.length} values of its columns: check what stands between`)
     return row.map((value, index) => (value === null || value === undefined ? null : converts[index]!(value)))
   }
 }

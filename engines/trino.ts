@@ -25,10 +25,11 @@ export type TrinoOptions = {
   /** A lake whose `location` is the path under which Trino knows a file, `hdfs://host:port/…`. */
   readonly lake: Lake
   readonly limits?: Partial<TrinoLimits>
+  /** Where `share` puts its tables. Default `shopsphere`. */
+  readonly sharedSchema?: string
 }
 
-/** Where `share` puts its tables. */
-const sharedSchema = 'shopsphere'
+const sharedSchemaDefault = 'shopsphere'
 
 const schemaPrefix = 'tidemark_session_'
 const dayMs = 86_400_000
@@ -40,7 +41,7 @@ const closingLimits: TrinoLimits = { requestTimeoutMs: 5_000, queryTimeoutMs: 10
 
 /** Opens Trino over a lake on HDFS. Throws ConfigError where the URL or the rights are wrong, UnavailableError where Trino does not answer. */
 export async function openTrino(options: TrinoOptions): Promise<QueryEngine> {
-  const engine = new TrinoEngine(parseTrinoUrl(options.url), { ...limitsDefault, ...options.limits }, options.lake)
+  const engine = new TrinoEngine(parseTrinoUrl(options.url), { ...limitsDefault, ...options.limits }, options.lake, options.sharedSchema ?? sharedSchemaDefault)
   try {
     await engine.open()
     return engine
@@ -65,11 +66,11 @@ class TrinoEngine implements QueryEngine {
   /** Changes of tables, one after the other. */
   #changes: Promise<unknown> = Promise.resolve()
 
-  constructor(address: TrinoAddress, limits: TrinoLimits, lake: Lake) {
+  constructor(address: TrinoAddress, limits: TrinoLimits, lake: Lake, sharedSchema: string) {
     this.#address = address
     this.#session = new TrinoSession(address, limits)
     this.#lake = lake
-    this.#shared = new TrinoTables(this.#session, lake, sharedSchema)
+    this.#shared = new TrinoTables(this.#session, lake, sharedSchema, true)
     this.#tables = this.#newTables()
   }
 
@@ -179,7 +180,7 @@ class TrinoEngine implements QueryEngine {
   #newTables(): TrinoTables {
     const schema = `${schemaPrefix}${Date.now().toString(36)}_${randomBytes(4).toString('hex')}`
     this.#schemas.push(schema)
-    return new TrinoTables(this.#session, this.#lake, schema)
+    return new TrinoTables(this.#session, this.#lake, schema, false)
   }
 
   /** All tables but the one, which is about to be attached. Queries under way go on in the old schema. */
@@ -253,7 +254,8 @@ class TrinoEngine implements QueryEngine {
 
   async #removeBelow(staging: string): Promise<void> {
     for await (const { path } of this.#lake.list(staging)) await this.#lake.remove(path)
-    await this.#lake.remove(staging)
+    // Folders are no matter of the port: HDFS may keep this empty one.
+    await this.#lake.remove(staging).catch(() => {})
   }
 }
 
