@@ -47,6 +47,8 @@ export type TrinoStatement = {
 }
 
 const busyStatuses: ReadonlySet<number> = new Set([429, 502, 503, 504])
+/** The connection broke, before the answer or within it. The package calls the latter a bad response. */
+const brokenCodes: ReadonlySet<unknown> = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ERR_BAD_RESPONSE'])
 /** The protocol asks for 50 to 100 ms; a server that goes on refusing is asked less and less often. */
 const pauseMinMs = 50
 const pauseMaxMs = 1_000
@@ -159,8 +161,8 @@ export class TrinoSession {
         throw new UnavailableError(`Cannot ${doing}: Trino at ${this.#address.origin} gave no answer within ${this.#limits.requestTimeoutMs} ms; see whether it is stuck`, {}, error)
       }
       const failure = new UnavailableError(`Cannot ${doing}: Trino at ${this.#address.origin} cannot be reached (${messageOf(error)}); start it, or correct QUERY_URL`, {}, error)
-      // Nobody listens: neither a new query nor one that its coordinator has taken with it will come back within a moment.
-      if (codeOf(error) !== 'ECONNRESET') throw failure
+      // Where nobody listens, neither a new query nor one that its coordinator has taken with it will come back within a moment.
+      if (!brokenCodes.has(codeOf(error))) throw failure
       return failure
     }
     const { status } = reply
