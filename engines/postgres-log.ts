@@ -18,6 +18,7 @@ import { LogPartitioner } from './log-partitioner.ts'
 import { assignPartitions } from './partition-leases.ts'
 import { readPartitions, readPositions, unknownTopic } from './postgres-log-reader.ts'
 import { onSession, openPool, sessionConfig } from './postgres-sessions.ts'
+import { checkTopic } from './topic-names.ts'
 
 const BATCH_BYTES_MAX = 1024 * 1024
 const BATCH_RECORDS_MAX = 10_000
@@ -27,7 +28,6 @@ const RECORD_BYTES_MAX = 128 * 1024 * 1024
 const STATEMENT_BYTES_MAX = 8 * 1024 * 1024
 const STATEMENT_BATCHES_MAX = 100
 const PRUNE_BATCHES_MAX = 1_000
-const PARTITIONS_MAX = 10_000
 /** How often an append starts again because the topic's partitions are others than it knew. */
 const APPEND_ATTEMPTS_MAX = 5
 /** Appends and reads have connections of their own: an append may wait for another process's lock. */
@@ -106,12 +106,7 @@ class PostgresLog implements EventLog {
   }
 
   async create(topic: string, partitions: number): Promise<void> {
-    if (!/^[A-Za-z0-9._-]{1,249}$/.test(topic) || topic === '.' || topic === '..') {
-      throw new ConfigError(`A topic cannot be called ${JSON.stringify(topic)}: use A-Z, a-z, 0-9, ".", "_" and "-", at most 249 characters.`)
-    }
-    if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITIONS_MAX) {
-      throw new ConfigError(`Topic ${topic} cannot have ${partitions} partitions: use 1 to ${PARTITIONS_MAX}.`)
-    }
+    checkTopic(topic, partitions)
     await onSession(this.#writers, `create topic ${topic}`, (client) =>
       client.query(
         /* sql */ `WITH made AS (INSERT INTO topics (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING topic_id)
