@@ -40,7 +40,7 @@ export function environmentOf(urls: EngineUrls): Readonly<Record<string, string>
   const host = (url: string) => new URL(url).host
   return {
     ...(kafka === undefined ? {} : { LOG_URL: `kafka://${kafka}` }),
-    ...(hdfs === undefined ? {} : { LAKE_URL: `webhdfs://${host(hdfs)}${cluster.folders.lake}`, LAKE_LOCATION: `${hdfsRpc}${cluster.folders.lake}` }),
+    ...(hdfs === undefined ? {} : { LAKE_URL: `webhdfs://${host(hdfs)}${cluster.folders.lake}?user=${cluster.users.lake}`, LAKE_LOCATION: `${hdfsRpc}${cluster.folders.lake}` }),
     ...(trino === undefined ? {} : { QUERY_URL: `trino://${cluster.users.lake}@${host(trino)}/hive` }),
     ...(elasticsearch === undefined ? {} : { SEARCH_URL: elasticsearch }),
     ...(redis === undefined ? {} : { JOBS_URL: redis }),
