@@ -123,6 +123,11 @@ export interface QueryEngine extends AsyncDisposable {
    * reader finds.
    */
   materialize(select: string, into: string): Promise<readonly string[]>
+  /**
+   * Names a table over exactly these files, lastingly, for people who ask the engine themselves; again with other files replaces it at once. An engine
+   * inside this process has nobody to share with, and not this function.
+   */
+  share?(table: string, paths: readonly string[], columns: readonly ParquetColumn[]): Promise<void>
 }
 
 /** `date` is days since 1970-01-01 (may be negative), `timestamp` UTC epoch milliseconds (may be negative). */
@@ -141,4 +146,51 @@ export interface ParquetCodec {
   encode(columns: readonly ParquetColumn[], rowGroups: AsyncIterable<readonly ParquetValues[]> | Iterable<readonly ParquetValues[]>): AsyncIterable<Uint8Array>
   /** Reads the footer: total rows. Throws CorruptError where this is no whole Parquet file. */
   rowCount(file: LakeFile): Promise<number>
+}
+
+/** `body` is JSON text, so that 64-bit integers stay exact; null deletes. Versions only rise: an older one changes nothing. */
+export type SearchDocument = { readonly id: string; readonly version: number; readonly body: string | null }
+
+export type SearchPut = {
+  readonly written: number
+  /** What stands there with the same or a higher version, and stays. */
+  readonly newer: readonly { readonly id: string; readonly version: number; readonly versionThere: number }[]
+  /** Refused for what they are: sending them again helps nothing. */
+  readonly refused: readonly { readonly id: string; readonly reason: string }[]
+}
+
+/** Whole numbers above 2^53 come as bigint. */
+export type FoundDocument = { readonly id: string; readonly version: number; readonly source: Readonly<Record<string, unknown>> }
+
+export type SearchFieldType = 'keyword' | 'date' | 'long' | 'boolean'
+/** Fields that are not listed are refused, never guessed. Applies to indices whose names match `pattern` (it ends with `*`) when they are created. */
+export type SearchTemplate = { readonly name: string; readonly pattern: string; readonly version: number; readonly fields: Readonly<Record<string, SearchFieldType>> }
+
+/** Sums of one month, `YYYY-MM`. Sums are doubles: exact below 2^53 only. */
+export type SearchMonth = { readonly month: string; readonly documents: number; readonly sums: Readonly<Record<string, number>> }
+
+/** An index that is asked for and is not there throws ConflictError with `details.missingIndex`. */
+export interface SearchIndex extends AsyncDisposable {
+  define(template: SearchTemplate): Promise<void>
+  /** Makes the index unless it exists. Nothing else ever makes one. */
+  create(index: string): Promise<void>
+  /** Removing what is not there is no error. */
+  remove(index: string): Promise<void>
+  /** Names that match the pattern, which ends with `*`; sorted. */
+  list(pattern: string): Promise<string[]>
+  /** From one moment to the next the alias names exactly these indices. */
+  point(alias: string, indices: readonly string[]): Promise<void>
+  /** Indices that the alias names; sorted, empty where there is none. */
+  pointed(alias: string): Promise<string[]>
+  /** Durable when it resolves. Throws UnavailableError where some were neither taken nor refused: send all again. */
+  put(index: string, documents: readonly SearchDocument[], signal?: AbortSignal): Promise<SearchPut>
+  /** What was put is found by `sumByMonth`, `highest` and `scan` from now on. */
+  refresh(index: string): Promise<void>
+  sumByMonth(index: string, dateField: string, fields: readonly string[]): Promise<SearchMonth[]>
+  /** Of a field of small whole numbers; null where there is none. */
+  highest(index: string, field: string): Promise<number | null>
+  /** Documents whose `dateField` lies in `from` inclusive to `to` exclusive (`YYYY-MM-DD`), once each, in any order. */
+  scan(index: string, dateField: string, from: string, to: string): AsyncIterable<readonly FoundDocument[]>
+  /** Of a document that is there; null where it is not. */
+  get(index: string, id: string): Promise<FoundDocument | null>
 }

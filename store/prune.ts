@@ -6,6 +6,7 @@ import { views } from '#core/views/all.ts'
 import type { Database } from './database.ts'
 import { inTransaction, run } from './database.ts'
 import { dropOldPages } from './ledger-pages.ts'
+import { notePruned } from './search-indices.ts'
 
 export type Pruned = { readonly batches: readonly number[]; readonly oldestEpoch: number; readonly liveRows: number; readonly pages: number }
 
@@ -33,6 +34,7 @@ export async function pruneStore(database: Database, keepBatches: number, ledger
       /* sql */ `
       DELETE FROM batch_parts WHERE batch IN (SELECT batch FROM batches WHERE status IN ('pruned', 'failed', 'superseded', 'dropped')) RETURNING view, version`,
     )
+    await notePruned(client, oldestEpoch)
     let liveRows = 0
     for (const view of views) {
       const unused = [...new Set(versions.filter((part) => part.view === view.name).map((part) => part.version))]

@@ -50,6 +50,7 @@ CREATE TABLE search_indices (
   incarnation uuid NOT NULL,
   generation integer NOT NULL,
   state text NOT NULL CHECK (state IN ('building', 'serving', 'retired')),
+  made boolean NOT NULL DEFAULT false,
   months_due integer NOT NULL DEFAULT 0,
   corrections_xid xid8 NOT NULL DEFAULT '0',
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -57,6 +58,7 @@ CREATE TABLE search_indices (
   UNIQUE (kind, incarnation, generation)
 );
 COMMENT ON COLUMN search_indices.kind IS 'A view, or sales: a family of one index a month, whose names begin with index_name.';
+COMMENT ON COLUMN search_indices.made IS 'Said once it was created: one that is missing then was removed by somebody, and is built anew.';
 COMMENT ON COLUMN search_indices.corrections_xid IS 'Of sales: corrections of transactions below it are in the documents.';
 
 -- Months of an index to send whole: when it is built, and where it differs from the figures.
