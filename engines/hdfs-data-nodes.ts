@@ -3,7 +3,8 @@
  * make this process call anything inside its network, so the URL must be one of the DataNodes that the NameNode reports, or that the lake's URL names.
  */
 import type { ClientRequest, IncomingMessage } from 'node:http'
-import { ConfigError, TidemarkError, UnavailableError } from '#core/errors.ts'
+import { ConfigError, UnavailableError } from '#core/errors.ts'
+import type { TidemarkError } from '#core/errors.ts'
 import type { FileChecksum } from './hdfs-checksum.ts'
 import { parseJson, propertyOf, refusalOf, translateRefusal } from './hdfs-errors.ts'
 import type { HdfsLimits } from './hdfs-http.ts'
@@ -56,7 +57,7 @@ export class DataNodes {
     }
     const host = url.port === '' ? `${url.hostname}:${url.protocol === 'https:' ? '443' : '80'}` : url.host
     if (this.#isKnown(url.hostname, host)) return url
-    await this.#learn()
+    await this.#learn(host)
     if (this.#isKnown(url.hostname, host)) return url
     throw new ConfigError(
       `HDFS redirects ${op} to ${host}, which is none of the DataNodes that it reports: nothing was sent there. If it is right, name it in the lake’s URL (?datanodes=${host})`,
@@ -68,8 +69,12 @@ export class DataNodes {
     return this.#named.has(host) || this.#named.has(hostname) || this.#reported.has(host) || this.#nameNodes.isOneOf(host)
   }
 
-  async #learn(): Promise<void> {
-    const bean = await this.#nameNodes.bean(liveNodesBean)
+  async #learn(host: string): Promise<void> {
+    const bean = await this.#nameNodes.bean(liveNodesBean).catch((error: unknown) => {
+      if (!(error instanceof UnavailableError)) throw error
+      const advice = `HDFS redirects to ${host}, and the NameNode does not tell its DataNodes: try again, or name it in the lake’s URL (?datanodes=${host})`
+      throw new UnavailableError(`${advice}. ${error.message}`, { host }, error)
+    })
     const text = propertyOf(bean, 'LiveNodes')
     const nodes = typeof text === 'string' ? parseJson(text) : undefined
     if (typeof nodes !== 'object' || nodes === null) return

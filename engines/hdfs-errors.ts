@@ -1,5 +1,6 @@
 /** What HDFS's answers other than success mean to the caller. */
-import { ConfigError, TidemarkError, UnavailableError } from '#core/errors.ts'
+import { ConfigError, UnavailableError } from '#core/errors.ts'
+import type { TidemarkError } from '#core/errors.ts'
 
 /** HDFS's exception behind an HTTP status; the name is the class without its package, the message without the server's stack. */
 export type RemoteException = { readonly name: string; readonly message: string }

@@ -109,12 +109,10 @@ class HdfsLake implements Lake {
       await this.#faults('closed', path)
       await verify({ path, bytes, read: (from, to) => this.#read(temporary, path, bytes, from, to) })
       await this.#faults('verified', path)
-      await this.#rename(temporary, target, path, path, written)
+      const named = await this.#rename(temporary, target, path, path, written)
       isNamed = true
       await this.#faults('renamed', path)
-      const entry = await this.stat(path)
-      if (entry === null) throw new CorruptError(`${path} vanished from the lake while it was put: another program removes files there`, { path })
-      return entry
+      return { path, bytes: named.bytes, modifiedMs: named.modifiedMs }
     } catch (error) {
       if (!isNamed) await this.#removeQuietly(temporary, upload)
       throw error
@@ -233,17 +231,17 @@ class HdfsLake implements Lake {
 
   /**
    * Gives `source` the name `target`. After every try, whatever its answer, both names are looked at: it may have been done though the answer was lost, or
-   * by a try before. `moved` is the file's status before.
+   * by a try before. `moved` is the file's status before; resolves to the one after.
    */
-  async #rename(source: string, target: string, from: string, to: string, moved: Status): Promise<void> {
+  async #rename(source: string, target: string, from: string, to: string, moved: Status): Promise<Status> {
     const doing = `give ${from} the name ${to}`
     for (let round = 0; ; round++) {
       // NONE asks for the rename that refuses whatever stands there. The older one, without options, moves the file into a folder of that name.
       const question = { method: 'PUT', op: 'RENAME', path: source, params: { destination: target, renameoptions: 'NONE' }, doing } as const
       const outcome = await this.#nameNodes.ask<true>(question, () => true, 1).catch((error: unknown) => asUnavailable(error))
       const [before, after] = await Promise.all([this.#status(source, from), this.#status(target, to)])
-      if (before === null && after !== null && isSameFile(moved, after)) return
-      if (after !== null) throw conflict(from === to ? to : `${to}, the new name of ${from}`)
+      if (before === null && after !== null && isSameFile(moved, after)) return after
+      if (after !== null) throw conflict(to)
       if (before === null) throw new CorruptError(`${from} vanished from the lake while it was renamed: another program removes files there`, { from, to })
       const failure = outcome instanceof TidemarkError ? outcome : failureOf(outcome, doing)
       if (!(failure instanceof UnavailableError) || round + 1 >= this.#limits.roundsMax) throw failure
@@ -320,7 +318,9 @@ class HdfsLake implements Lake {
     const absolute = folder === '' ? this.#root : this.#absolute(folder)
     let startAfter = ''
     for (;;) {
-      const outcome = await this.#nameNodes.ask({ method: 'GET', op: 'LISTSTATUS_BATCH', path: absolute, params: startAfter === '' ? {} : { startAfter }, doing }, pageOf)
+      // Written `startAfter`, as its documentation has it, the parameter is ignored: the NameNode (3.5.0) looks for it in lower case.
+      const params = startAfter === '' ? {} : { startafter: startAfter }
+      const outcome = await this.#nameNodes.ask({ method: 'GET', op: 'LISTSTATUS_BATCH', path: absolute, params, doing }, pageOf)
       const page = foundOf(outcome, doing)
       if (page === null) return
       yield* page.statuses

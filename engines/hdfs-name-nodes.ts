@@ -5,7 +5,8 @@
 import { Agent } from 'node:http'
 import webhdfs from 'webhdfs'
 import type { PendingRequest, WebHdfsClient } from 'webhdfs'
-import { TidemarkError, UnavailableError } from '#core/errors.ts'
+import { UnavailableError } from '#core/errors.ts'
+import type { TidemarkError } from '#core/errors.ts'
 import type { HdfsRefusal } from './hdfs-errors.ts'
 import { isException, isPassing, parseJson, propertyOf, refusalOf, translateRefusal } from './hdfs-errors.ts'
 import type { HdfsLimits } from './hdfs-http.ts'
@@ -69,15 +70,14 @@ export class NameNodes implements Disposable {
     return this.#throughPackage(doing, (client) => client.unlink(encodePath(path), false, () => {}), roundsMax)
   }
 
-  /** What a NameNode tells about itself beside WebHDFS; null where it does not. */
+  /** What a NameNode tells about itself beside WebHDFS. Throws UnavailableError where it does not. */
   async bean(name: string): Promise<unknown> {
-    const outcome = await this.#untilAnswered('ask for the DataNodes', this.#limits.roundsMax, async ({ url }) => {
+    const doing = `ask for ${name}`
+    const outcome = await this.#untilAnswered(doing, this.#limits.roundsMax, async ({ url }) => {
       const { status, body } = await this.#send(new URL(`/jmx?qry=${encodeURIComponent(name)}`, url), 'GET')
-      // HttpFS and a closed NameNode have no such page; a proxy's trouble passes.
-      const isAbsent = status === 401 || status === 403 || status === 404
-      return isAbsent ? { status: 200, body: null, reading: () => ({ bean: null as unknown }) } : { status, body, reading: firstBean }
+      return { status, body, reading: firstBean }
     })
-    return 'value' in outcome ? outcome.value.bean : null
+    return valueOf(outcome, doing).bean
   }
 
   isOneOf(host: string): boolean {

@@ -1,5 +1,6 @@
 /** A folder of its own on the tests' HDFS, removed afterwards, and a plain client of WebHDFS that shares no code with the lake. */
 import { randomUUID } from 'node:crypto'
+import { request } from 'node:http'
 
 export type HdfsFolder = AsyncDisposable & {
   readonly nameNode: string
@@ -10,7 +11,7 @@ export type HdfsFolder = AsyncDisposable & {
   /** One operation on a path below the folder, redirects followed. */
   call(method: string, op: string, path: string, params?: Readonly<Record<string, string>>, body?: Uint8Array): Promise<{ readonly status: number; readonly json: unknown }>
   /** Replaces or makes a file, as somebody else would. */
-  plant(path: string, bytes: Uint8Array): Promise<void>
+  plant(path: string, bytes: Uint8Array, params?: Readonly<Record<string, string>>): Promise<void>
   read(path: string): Promise<Buffer>
 }
 
@@ -28,15 +29,12 @@ export function openHdfsFolder(nameNode: string): HdfsFolder {
     path,
     url: (other = nameNode) => `webhdfs://${other}${path}?user=${hdfsUser}`,
     async call(method, op, below, params = {}, body) {
-      const init = { method, redirect: 'manual', signal: AbortSignal.timeout(20_000) } as const
-      let response = await fetch(urlOf(below, op, params), init)
-      const location = response.headers.get('location')
-      if (response.status === 307 && location !== null) response = await fetch(location, body === undefined ? init : { ...init, body: new Uint8Array(body) })
-      const text = await response.text()
-      return { status: response.status, json: text.startsWith('{') ? (JSON.parse(text) as unknown) : text }
+      const first = await send(method, urlOf(below, op, params))
+      const last = first.status === 307 ? await send(method, new URL(first.location), body) : first
+      return { status: last.status, json: last.text.startsWith('{') ? (JSON.parse(last.text) as unknown) : last.text }
     },
-    async plant(below, bytes) {
-      const { status, json } = await folder.call('PUT', 'CREATE', below, { overwrite: 'true' }, bytes)
+    async plant(below, bytes, params = {}) {
+      const { status, json } = await folder.call('PUT', 'CREATE', below, { overwrite: 'true', ...params }, bytes)
       if (status !== 201) throw new Error(`planting ${below} failed: ${status} ${JSON.stringify(json)}`)
     },
     async read(below) {
@@ -49,4 +47,19 @@ export function openHdfsFolder(nameNode: string): HdfsFolder {
     },
   }
   return folder
+}
+
+/** `fetch` takes a DataNode's unasked "100 Continue" for a broken answer. */
+function send(method: string, url: URL, body?: Uint8Array): Promise<{ readonly status: number; readonly location: string; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { method, signal: AbortSignal.timeout(20_000), headers: { 'content-length': body?.byteLength ?? 0 } }, (response) => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => (text += chunk))
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, location: response.headers.location ?? '', text }))
+      response.on('error', reject)
+    })
+    sent.on('error', reject)
+    sent.end(body)
+  })
 }
