@@ -180,13 +180,17 @@ function positionKey(position: Position): string {
   return `${position.epoch}:${position.partition}:${position.offset}:${position.index}`
 }
 
+/** By partition, since Trino's compiler does not take hundreds of conditions joined by OR. */
+export function conditionOf(positions: readonly Pick<Position, 'partition' | 'offset'>[]): string {
+  return [...Map.groupBy(positions, ({ partition }) => partition)]
+    .map(([partition, some]) => `(log_partition = ${partition} AND log_offset IN (${some.map(({ offset }) => offset).join(', ')}))`)
+    .join(' OR ')
+}
+
 async function idsAt(engine: QueryEngine, positions: readonly Position[]): Promise<Map<string, { key: string; eventId: string }>> {
   const found = new Map<string, { key: string; eventId: string }>()
   for (let from = 0; from < positions.length; from += positionsPerQuery) {
-    const condition = positions
-      .slice(from, from + positionsPerQuery)
-      .map((position) => `(log_partition = ${position.partition} AND log_offset = ${position.offset})`)
-      .join(' OR ')
+    const condition = conditionOf(positions.slice(from, from + positionsPerQuery))
     for (const row of await allRows(engine.query(batchSql('events_at').replace(':positions', () => condition)))) {
       const [epoch, partition, offset, index, source, eventId] = row as [bigint, bigint, bigint, bigint, string, string]
       found.set(`${epoch}:${partition}:${offset}:${index}`, { key: `${source}\n${eventId}`, eventId })
