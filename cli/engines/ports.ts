@@ -7,6 +7,8 @@ const triesMax = 500
 /** Below the ports that systems give to outgoing connections, so that none of these is in the way later. */
 const anyFrom = 20_000
 const anyTo = 32_000
+const releaseWithinMs = 3_000
+const lookEveryMs = 50
 
 export async function isPortFree(port: number): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>()
@@ -14,6 +16,16 @@ export async function isPortFree(port: number): Promise<boolean> {
   server.once('error', () => resolve(false))
   server.listen({ host: '127.0.0.1', port, exclusive: true }, () => server.close(() => resolve(true)))
   return promise
+}
+
+/** Whether the port gets free within a few seconds: a killed server's threads hold it for a moment after its process counts as ended. */
+export async function becomesFree(port: number): Promise<boolean> {
+  const deadline = performance.now() + releaseWithinMs
+  while (!(await isPortFree(port))) {
+    if (performance.now() >= deadline) return false
+    await new Promise((resolve) => setTimeout(resolve, lookEveryMs))
+  }
+  return true
 }
 
 /** Hands out ports of which none is taken by another program, nor given out twice. */

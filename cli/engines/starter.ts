@@ -11,7 +11,7 @@ import { chooseJava, findJavas } from './java.ts'
 import { kinds, membersOf, withDependencies } from './kinds.ts'
 import { lockEngines } from './lock.ts'
 import type { ProcessPlan, Site } from './plan.ts'
-import { PortChooser, isPortFree } from './ports.ts'
+import { PortChooser, becomesFree } from './ports.ts'
 import { configurationOf, endProcess, findServer, isUp, logTail, startProcess, writeFiles } from './processes.ts'
 import { requireFor } from './requirements.ts'
 import type { ProcessState, State } from './state.ts'
@@ -197,7 +197,7 @@ async function choosePorts(state: State, names: readonly EngineName[], basePorts
     const chosen: Record<string, number> = {}
     for (const [use, usual] of Object.entries(member.ports)) {
       const had = state.ports[member.name]?.[use]
-      if (had !== undefined && (await isPortFree(had))) {
+      if (had !== undefined && (await becomesFree(had))) {
         chosen[use] = had
         continue
       }
