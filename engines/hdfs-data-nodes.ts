@@ -8,13 +8,14 @@ import type { TidemarkError } from '#core/errors.ts'
 import type { FileChecksum } from './hdfs-checksum.ts'
 import { parseJson, propertyOf, refusalOf, translateRefusal } from './hdfs-errors.ts'
 import type { HdfsLimits } from './hdfs-http.ts'
-import { chunksOf, exchange, networkFailure, startRequest, textOf, timedOut } from './hdfs-http.ts'
+import { authorityOf, chunksOf, exchange, networkFailure, startRequest, textOf, timedOut } from './hdfs-http.ts'
 import type { NameNodes, Outcome } from './hdfs-name-nodes.ts'
 
 /** Where the bytes of one operation go or come from. */
 export type Located = { readonly url: URL } | { readonly direct: unknown }
 
-type Location = { readonly method: 'GET' | 'PUT'; readonly op: string; readonly path: string; readonly params: Readonly<Record<string, string>>; readonly doing: string }
+/** A question whose answer is a DataNode. */
+export type Location = { readonly method: 'GET' | 'PUT'; readonly op: string; readonly path: string; readonly params: Readonly<Record<string, string>>; readonly doing: string }
 
 const errorBytesMax = 64 * 1024
 const answerBytesMax = 1024 * 1024
@@ -55,7 +56,7 @@ export class DataNodes {
     if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '' || asked?.toUpperCase() !== op) {
       throw new ConfigError(`HDFS redirects ${op} to "${location.slice(0, 200)}", which is no DataNode's address: see what answers in the NameNode's place`, { location })
     }
-    const host = url.port === '' ? `${url.hostname}:${url.protocol === 'https:' ? '443' : '80'}` : url.host
+    const host = authorityOf(url)
     if (this.#isKnown(url.hostname, host)) return url
     await this.#learn(host)
     if (this.#isKnown(url.hostname, host)) return url

@@ -29,6 +29,11 @@ export const defaultLimits: HdfsLimits = {
   backoffMaxMs: 5_000,
 }
 
+/** `host:port`, the port also where the protocol's own goes without saying. */
+export function authorityOf(url: URL): string {
+  return url.port === '' ? `${url.host}:${url.protocol === 'https:' ? '443' : '80'}` : url.host
+}
+
 export type HttpReply = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: IncomingMessage }
 
 const fixes: Readonly<Record<string, string>> = {
@@ -58,12 +63,11 @@ export function startRequest(url: URL, method: string, headers: Record<string, s
   const start = url.protocol === 'https:' ? requestHttps : requestHttp
   // An agent that keeps connections serves NameNodes; a DataNode closes after each answer.
   const request = start(url, { method, headers, ...(agent === false ? { agent: false } : { agent }) })
-  const connecting = setTimeout(() => request.destroy(timedOut(url, 'take the connection', limits.connectTimeoutMs)), limits.connectTimeoutMs)
   request.on('socket', (socket) => {
-    if (!socket.connecting) clearTimeout(connecting)
-    else socket.once('connect', () => clearTimeout(connecting))
+    if (!socket.connecting) return
+    const connecting = setTimeout(() => request.destroy(timedOut(url, 'take the connection', limits.connectTimeoutMs)), limits.connectTimeoutMs)
+    for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(connecting))
   })
-  request.on('close', () => clearTimeout(connecting))
   return request
 }
 

@@ -12,11 +12,11 @@ import { dirname } from 'node:path/posix'
 import { ConflictError, CorruptError, InvalidRequestError, TidemarkError, UnavailableError } from '#core/errors.ts'
 import type { Lake, LakeEntry, LakeFile, LakeVerify } from '#core/ports.ts'
 import { ChecksumOfFile, compareChecksums } from './hdfs-checksum.ts'
-import type { Upload } from './hdfs-data-nodes.ts'
+import type { Located, Location, Upload } from './hdfs-data-nodes.ts'
 import { DataNodes } from './hdfs-data-nodes.ts'
 import { isException, propertyOf, translateRefusal } from './hdfs-errors.ts'
 import type { HdfsLimits } from './hdfs-http.ts'
-import { backOff, defaultLimits } from './hdfs-http.ts'
+import { authorityOf, backOff, defaultLimits } from './hdfs-http.ts'
 import type { Outcome } from './hdfs-name-nodes.ts'
 import { NameNodes, valueOf } from './hdfs-name-nodes.ts'
 import type { HdfsAddress } from './hdfs-url.ts'
@@ -278,7 +278,7 @@ class HdfsLake implements Lake {
   }
 
   /** Asks a NameNode for a DataNode and works with it; with another, as long as one fails and rounds are left. */
-  async #withDataNodes<T>(location: Parameters<DataNodes['locate']>[0], work: (located: Awaited<ReturnType<DataNodes['locate']>> extends Outcome<infer L> ? L : never) => Promise<T>): Promise<T> {
+  async #withDataNodes<T>(location: Location, work: (located: Located) => Promise<T>): Promise<T> {
     const excluded = new Set<string>()
     for (let round = 0; ; round++) {
       const outcome = await this.#dataNodes.locate(location, excluded)
@@ -288,7 +288,7 @@ class HdfsLake implements Lake {
         if (!isNoneLeft) return await work(valueOf(outcome, location.doing))
       } catch (error) {
         if (!(error instanceof UnavailableError) || 'refusal' in outcome || round + 1 >= this.#limits.roundsMax) throw error
-        if ('url' in outcome.value) excluded.add(outcome.value.url.host)
+        if ('url' in outcome.value) excluded.add(authorityOf(outcome.value.url))
       }
       if (isNoneLeft) excluded.clear()
       await backOff(round, this.#limits)

@@ -10,7 +10,7 @@ import type { TidemarkError } from '#core/errors.ts'
 import type { HdfsRefusal } from './hdfs-errors.ts'
 import { isException, isPassing, parseJson, propertyOf, refusalOf, translateRefusal } from './hdfs-errors.ts'
 import type { HdfsLimits } from './hdfs-http.ts'
-import { backOff, exchange, networkFailure, textOf, timedOut } from './hdfs-http.ts'
+import { authorityOf, backOff, exchange, networkFailure, textOf, timedOut } from './hdfs-http.ts'
 import type { HdfsAddress } from './hdfs-url.ts'
 
 export type Outcome<T> = { readonly value: T } | { readonly refusal: HdfsRefusal; readonly host: string }
@@ -80,8 +80,9 @@ export class NameNodes implements Disposable {
     return valueOf(outcome, doing).bean
   }
 
+  /** Whether this is the `host:port` of a NameNode. */
   isOneOf(host: string): boolean {
-    return this.#nodes.some(({ url }) => url.host === host)
+    return this.#nodes.some(({ url }) => authorityOf(url) === host)
   }
 
   [Symbol.dispose](): void {

@@ -6,20 +6,19 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { archiveUpTo, repairArchive } from '#batch/archive.ts'
-import { sweepOrphans } from '#batch/orphans.ts'
 import { CorruptError, UnavailableError } from '#core/errors.ts'
 import type { ParquetCodec } from '#core/ports.ts'
 import { parquetCodec } from '#engines/parquet.ts'
 import { readPointer } from '#store/batches.ts'
 import { cutEpoch } from '#store/epochs.ts'
 import type { ArchiveFile } from '#store/register.ts'
-import { checkTiling, listFiles } from '#store/register.ts'
+import { checkTiling } from '#store/register.ts'
 import type { Lab } from '#test/lab.ts'
 import { openLab } from '#test/lab.ts'
 import type { BatchCrashPoint } from '#test/lab/crash.ts'
 import { checkExact } from '#test/lab/merged.ts'
-import { StepWorker } from '#test/lab/step-worker.ts'
 import { waitUntil } from '#test/wait-until.ts'
+import { countAll, expectOnlyRegistered, pathsOfTopic, registeredFiles, sweepTopic } from './lake-steps.ts'
 import { LoopWorker, batchOptionsOf, expectE0, isWhole, logSchemaOf, openTraffic, plainSales, runBatchWith, sale, whenCounted } from './setup.ts'
 
 const allPartitions = [0, 1, 2]
@@ -31,36 +30,14 @@ beforeAll(async () => {
 afterAll(async () => lab[Symbol.asyncDispose]())
 beforeEach(async () => lab.clear())
 
-async function count(): Promise<void> {
-  const worker = await StepWorker.open(lab, allPartitions)
-  await worker.readAll()
-  await worker.flush()
-}
+const count = (): Promise<void> => countAll(lab)
+const registered = (): Promise<ArchiveFile[]> => registeredFiles(lab)
+const listed = (): Promise<string[]> => pathsOfTopic(lab, lab.lake)
+const sweep = (): Promise<string[]> => sweepTopic(lab, lab.lake)
+const expectTidy = (): Promise<void> => expectOnlyRegistered(lab, lab.lake)
 
 async function published(): Promise<number> {
   return (await readPointer(lab.database.pool)).batch
-}
-
-async function registered(): Promise<ArchiveFile[]> {
-  return listFiles(lab.database.pool, 0, Number.MAX_SAFE_INTEGER)
-}
-
-/** Paths below the topic's folder of the lake, whatever they are. */
-async function listed(): Promise<string[]> {
-  const paths: string[] = []
-  for await (const entry of lab.lake.list(`${lab.topic}/`)) paths.push(entry.path)
-  return paths.sort()
-}
-
-async function sweep(): Promise<string[]> {
-  const { moved } = await sweepOrphans({ database: lab.database, lake: lab.lake, topics: [lab.topic], nowMs: Date.now() + 60_000, orphanAfterMs: 0, deleteAfterMs: 86_400_000 })
-  return moved.sort()
-}
-
-/** The lake holds the registered files of this topic and no other. */
-async function expectTidy(): Promise<void> {
-  const paths = (await registered()).filter((file) => file.rows > 0).map((file) => file.path)
-  expect(await listed()).toEqual(paths.sort())
 }
 
 function systemError(code: string): Error {
