@@ -156,18 +156,23 @@ async function fetchArchive(archive: Archive, fetching: Fetching): Promise<strin
 
 async function maven(args: readonly string[], what: string, fetching: Fetching): Promise<void> {
   const repository = mavenFolder(fetching.cacheDirectory)
-  const command = { file: 'mvn', args: ['-B', '-q', `-Dmaven.repo.local=${repository}`, ...args], cwd: fetching.cacheDirectory, environment: {} }
+  // Where it keeps notes of what it has unpacked: these must not outlive the call, or it would not unpack the same again. One at a time, by the lock.
+  const scratch = join(fetching.cacheDirectory, 'maven.draft')
+  rmSync(scratch, { recursive: true, force: true })
+  mkdirSync(scratch)
+  const command = { file: 'mvn', args: ['-B', '-q', `-Dmaven.repo.local=${repository}`, ...args], cwd: scratch, environment: {} }
   const before = bytesBelow(repository)
   fetching.progress(`  ${what} …`)
   const timer = setInterval(() => {
-    const megabytes = (bytesBelow(repository) - before) / megabyte
-    fetching.progress(`  ${what}: ${megabytes.toFixed(0)} MB`)
+    const megabytes = Math.round((bytesBelow(repository) - before) / megabyte)
+    fetching.progress(megabytes > 0 ? `  ${what}: ${megabytes} MB` : `  ${what} …`)
   }, lookEveryMs)
   try {
     // With the whole environment: proxies and settings of Maven's own are the user's to choose.
     await runToEnd(command, { what, withinMs: mavenWithinMs, signal: fetching.signal, environment: { ...process.env, JAVA_HOME: fetching.java.home } })
   } finally {
     clearInterval(timer)
+    rmSync(scratch, { recursive: true, force: true })
   }
 }
 

@@ -44,22 +44,30 @@ export function engineStatus(dataDirectory: string): readonly MemberStatus[] {
   })
 }
 
-/** The engines of this folder of which every process runs. */
+/** The engines of this folder that can be used: of brokers and of DataNodes more than half run, and what there is one of runs. */
 export function runningEngines(dataDirectory: string): Engines {
   const state = readState(dataDirectory)
   if (state === null) return { names: [], urls: {}, environment: {}, processes: [], started: [] }
   const status = engineStatus(dataDirectory)
   const names = engineNames.filter((name) => {
     const members = status.filter(({ engine }) => engine === name)
-    return members.length > 0 && members.every(({ pid }) => pid !== null)
+    return members.length > 0 && Object.values(Object.groupBy(members, roleOf)).every((role = []) => role.filter(({ pid }) => pid !== null).length > role.length / 2)
   })
   return describeEngines(names, state, dataDirectory, [])
 }
 
-/** Looks once whether an engine of this folder does what it is for: null when it does, else what is missing. */
+/** `datanode` of `datanode-2`. */
+function roleOf({ name }: { readonly name: string }): string {
+  return name.replace(/-\d+$/, '')
+}
+
+/** Looks once whether an engine of this folder does what it is for, with all that it consists of: null when it does, else what is missing. */
 export async function whatIsMissing(dataDirectory: string, name: EngineName, signal: AbortSignal): Promise<string | null> {
+  const members = engineStatus(dataDirectory).filter(({ engine }) => engine === name)
   const state = readState(dataDirectory)
-  if (state === null || !runningEngines(dataDirectory).names.includes(name)) return 'does not run'
+  if (state === null || members.length === 0) return `${name} was never started here`
+  const dead = members.filter(({ pid }) => pid === null).map((member) => member.name)
+  if (dead.length > 0) return `${dead.join(', ')} ${dead.length === 1 ? 'does' : 'do'} not run`
   try {
     await kinds[name].look(state, signal)
     return null

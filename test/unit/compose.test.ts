@@ -32,9 +32,8 @@ const compose = parseSimpleYaml(readFileSync(join(root, 'docker-compose.yml'), '
 const services = Object.entries(compose.services)
 
 /** Service → its entry in hadoop/cluster.json. */
-function declaredOf(name: string) {
-  const key = name.startsWith('tidemark') ? 'tidemark' : name
-  return cluster[key as 'kafka']
+function declaredOf(name: string): { readonly image: string; readonly containerMb: number; readonly heapMb?: number; readonly ports: Readonly<Record<string, number>> } {
+  return cluster[(name.startsWith('tidemark') ? 'tidemark' : name) as 'kafka']
 }
 
 describe('images', () => {

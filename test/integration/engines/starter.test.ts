@@ -113,7 +113,7 @@ describe.skipIf(!hasRedis || !hasKafka)('Kafka and Redis (skipped where Java 17,
       process.kill(broker.pid, 'SIGKILL')
       await waitUntil('the broker is gone', () => startOf(broker.pid) === undefined)
       expect(runningEngines(folder).names).toEqual(['redis'])
-      expect(await whatIsMissing(folder, 'kafka', AbortSignal.timeout(5_000))).toBe('does not run')
+      expect(await whatIsMissing(folder, 'kafka', AbortSignal.timeout(5_000))).toBe('kafka-1 does not run')
 
       const third = await start(folder, ['kafka', 'redis'])
       expect(third.started).toEqual(['kafka-1'])
