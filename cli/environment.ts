@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import type { Decoder } from '#core/decode.ts'
 import { openDecoder } from '#core/decode.ts'
 import { ConfigError } from '#core/errors.ts'
-import type { EventLog, Lake, QueryEngine } from '#core/ports.ts'
+import type { EventLog, Lake, QueryEngine, SearchIndex } from '#core/ports.ts'
 import type { EmbeddedPostgres } from '#engines/embedded-postgres.ts'
 import { openEmbeddedPostgres } from '#engines/embedded-postgres.ts'
-import { openLake, openLog, openQueryEngine } from '#engines/open.ts'
+import { openLake, openLog, openQueryEngine, openSearch } from '#engines/open.ts'
 import type { Database } from '#store/database.ts'
 import { openDatabase } from '#store/database.ts'
 import { migrateStore } from '#store/migrate.ts'
@@ -31,6 +31,7 @@ export class Environment {
   #log: Promise<EventLog> | null = null
   #lake: Promise<Lake> | null = null
   #engine: Promise<QueryEngine> | null = null
+  #search: Promise<SearchIndex> | null = null
 
   constructor(settings: Settings, databaseUrl: string, database: Database, decoder: Decoder, postgres: EmbeddedPostgres | null, stack: AsyncDisposableStack) {
     this.settings = settings
@@ -61,6 +62,12 @@ export class Environment {
     const { queryUrl, queryMemoryMb, dataDirectory } = this.settings
     this.#engine ??= (async () => this.#stack.use(await openQueryEngine({ queryUrl, lake: await this.lake(), memoryLimitMb: queryMemoryMb, dataDirectory })))()
     return this.#engine
+  }
+
+  /** Throws ConfigError where SEARCH_URL is empty. */
+  search(): Promise<SearchIndex> {
+    this.#search ??= (async () => this.#stack.use(await openSearch(this.settings.searchUrl)))()
+    return this.#search
   }
 
   /** Starts a PostgreSQL of our own again if it died; another's is not ours to start. */

@@ -6,6 +6,7 @@ import { addGenerate } from './commands/generate.ts'
 import { addIngest } from './commands/ingest.ts'
 import { addQuery } from './commands/query.ts'
 import { addReset } from './commands/reset.ts'
+import { addSearch } from './commands/search.ts'
 import { addServe } from './commands/serve.ts'
 import { addSpeed } from './commands/speed.ts'
 import { addStatus } from './commands/status.ts'
@@ -31,7 +32,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addServe, addEngines, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addSearch, addServe, addEngines, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()

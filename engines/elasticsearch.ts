@@ -109,10 +109,12 @@ class Elasticsearch implements SearchIndex {
 
   async create(index: string): Promise<void> {
     await this.#ask('create an index', index, async (transport) => {
-      if (await this.#client.indices.exists({ index }, transport)) return
-      await this.#client.indices.create({ index, wait_for_active_shards: 1 }, transport).catch((thrown: unknown) => {
-        if ((thrown as { body?: unknown }).body === undefined || errorOf((thrown as { body: unknown }).body).type !== 'resource_already_exists_exception') throw thrown
-      })
+      try {
+        return await this.#client.indices.create({ index, wait_for_active_shards: 1 }, transport)
+      } catch (thrown) {
+        if (errorOf((thrown as { body?: unknown }).body).type !== 'resource_already_exists_exception') throw thrown
+        return null
+      }
     })
   }
 

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { join } from 'node:path'
 import { ConfigError } from '#core/errors.ts'
-import type { EventLog, Lake, QueryEngine } from '#core/ports.ts'
+import type { EventLog, Lake, QueryEngine, SearchIndex } from '#core/ports.ts'
 import { openDiskLake } from './disk-lake.ts'
 import { openPostgresLog } from './postgres-log.ts'
 
@@ -41,6 +41,13 @@ export async function openQueryEngine({ queryUrl, lake, memoryLimitMb, dataDirec
   // Its native library is 70 MB: only who asks it loads it.
   const { openDuckDb } = await import('./duckdb.ts')
   return openDuckDb({ lake, memoryLimitMb, tempDirectory: join(dataDirectory, 'tmp') })
+}
+
+/** There is no embedded one. */
+export async function openSearch(searchUrl: string): Promise<SearchIndex> {
+  if (searchUrl === '') throw new ConfigError('There is no search index: SEARCH_URL is empty. Give it http://host:9200, where an Elasticsearch 9 is.')
+  const { openElasticsearch } = await import('./elasticsearch.ts')
+  return openElasticsearch({ url: searchUrl })
 }
 
 function scheme(url: string): string {

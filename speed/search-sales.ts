@@ -76,14 +76,7 @@ export class SalesFollower implements AsyncDisposable {
   constructor(options: SalesOptions, family: SearchIndexRow) {
     this.#options = options
     this.#family = family
-    const calendar = openCalendar(options.zone)
-    const keepMonths = options.keepMonths ?? keepMonthsDefault
-    const nowMs = options.nowMs ?? Date.now
-    this.#firstMonth = () => {
-      const now = nowMs()
-      const today = Math.floor((now + calendar.offsetMs(now)) / dayMs)
-      return monthsBefore(formatDay(monthStart(today)), keepMonths - 1)
-    }
+    this.#firstMonth = () => firstSaleMonth(options.zone, options.keepMonths ?? keepMonthsDefault, (options.nowMs ?? Date.now)())
   }
 
   /** One turn, waiting up to `waitMs` for records. Resolves to whether there may be more to do at once. */
@@ -389,6 +382,12 @@ export class SalesFollower implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stopReading()
   }
+}
+
+/** First day of the oldest local month whose sales are kept. */
+export function firstSaleMonth(zone: string, keepMonths: number, nowMs: number): string {
+  const today = Math.floor((nowMs + openCalendar(zone).offsetMs(nowMs)) / dayMs)
+  return monthsBefore(formatDay(monthStart(today)), keepMonths - 1)
 }
 
 function monthOf({ event }: SaleAt): string {
