@@ -28,6 +28,8 @@ export type LabOptions = {
   readonly partitions?: number
   /** Default London and GBP. */
   readonly settings?: ShopSettings
+  /** Another log than the PostgreSQL log; it must give the records of each partition offsets without gaps, for the oracle counts them. */
+  readonly openLog?: () => Promise<EventLog>
 }
 
 export type Lab = AsyncDisposable & {
@@ -60,7 +62,8 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     const database = stack.use(openDatabase({ url: postgres.url, schema: await freshSchema(postgres.url, 'lab'), connectionsMax: 20 }))
     await migrateStore(database)
     const first = await firstRows(database)
-    const log = stack.use(await openPostgresLog({ connectionString: postgres.url, schema: await freshSchema(postgres.url, 'lab_log'), pollIntervalMs: 5 }))
+    const openLog = options.openLog ?? (async () => openPostgresLog({ connectionString: postgres.url, schema: await freshSchema(postgres.url, 'lab_log'), pollIntervalMs: 5 }))
+    const log = stack.use(await openLog())
     const lakeRoot = await mkdtemp(join(tmpdir(), 'tidemark-lab-'))
     stack.defer(() => rm(lakeRoot, { recursive: true, force: true }))
     const lake = stack.use(await openDiskLake({ root: lakeRoot, faults: (point, path) => path.startsWith('marks/') || lab.lakeFault?.(point, path) }))

@@ -1,8 +1,9 @@
 /**
  * A speed worker in a process of its own that ends at one point of its first flush: killed as by `kill -9`, or out of memory. Arguments: database URL, schema, the
- * log's schema, topic, point.
+ * log's schema or its `kafka://` address, topic, point.
  */
 import { openDecoder } from '#core/decode.ts'
+import { openKafkaLog } from '#engines/kafka-log.ts'
 import { openPostgresLog } from '#engines/postgres-log.ts'
 import { runSpeedWorker } from '#speed/worker.ts'
 import { openDatabase } from '#store/database.ts'
@@ -10,7 +11,7 @@ import type { FlushFaults } from '#store/flush.ts'
 
 export type CrashPoint = 'before commit' | 'after commit' | 'out of memory'
 
-const [url, schema, logSchema, topic, point] = process.argv.slice(2) as [string, string, string, string, CrashPoint]
+const [url, schema, logPlace, topic, point] = process.argv.slice(2) as [string, string, string, string, CrashPoint]
 
 async function die(): Promise<void> {
   process.kill(process.pid, 'SIGKILL')
@@ -31,7 +32,7 @@ const silent = (): void => undefined
 await runSpeedWorker(
   {
     database: openDatabase({ url, schema }),
-    log: await openPostgresLog({ connectionString: url, schema: logSchema, pollIntervalMs: 5 }),
+    log: logPlace.startsWith('kafka://') ? await openKafkaLog({ url: logPlace, groupPrefix: schema }) : await openPostgresLog({ connectionString: url, schema: logPlace, pollIntervalMs: 5 }),
     decoder: openDecoder({ zone: 'Europe/London', currency: 'GBP' }),
     topic,
     worker: 'crash',

@@ -8,9 +8,10 @@ import { openLab } from '#test/lab.ts'
 import { checkExact, readMerged } from '#test/lab/merged.ts'
 import { poisons } from '#test/lab/poison.ts'
 import { seededRandom } from '#test/lab/random.ts'
-import type { MeantAppend } from '#test/lab/shop-stream.ts'
 import { StepWorker } from '#test/lab/step-worker.ts'
 import type { Fact } from '#test/oracle.ts'
+import { count, countCopiesOnce, countFirstOfConflict, meaning, plainJson } from './data-steps.ts'
+import type { JsonSale } from './data-steps.ts'
 import { LoopWorker, expectE0, isWhole, logTimeMs, plainSales, refund, refused, runBatchWith, sale } from './setup.ts'
 
 const allPartitions = [0, 1, 2]
@@ -25,60 +26,21 @@ beforeAll(async () => {
 afterAll(async () => lab[Symbol.asyncDispose]())
 beforeEach(async () => lab.clear())
 
-/** Counts everything with a new worker, as after a restart. */
-async function count(ledgerIdsMax?: number): Promise<void> {
-  const worker = await StepWorker.open(lab, allPartitions, ledgerIdsMax)
-  await worker.readAll()
-  await worker.flush()
-}
-
-type JsonSale = Readonly<Record<string, unknown>>
-const plainJson: JsonSale = { productId: 'P1', productName: 'Lamp', category: 'Home', city: 'London', userId: '7', quantity: 1, unitPrice: '10.00', total: '10.00', currency: 'GBP' }
-
-/** The record's bytes as they are, and the fact that the test knows. */
-function meaning(partition: number, value: string, fact: Partial<Fact> & { id: string }, at = logTimeMs): MeantAppend {
-  const whole: Fact = { source: '', kind: 'sale', orderLine: 1, product: 'P1', category: 'Home', city: 'London', currency: 'GBP', quantity: 1, totalMinor: 1000n, day: '2025-03-01', hour: 10, fields: '', ...fact }
-  return { partition, value: Buffer.from(value), logTimeMs: at, meant: [whole] }
-}
-
 describe('D1 copies', () => {
-  /** The same fact in other bytes. */
-  const forms = [
-    'c,7,P1,"Lamp","Home",1,10.00,10.00,2025-03-01 10:00:00,"London"',
-    'c,7,P1,Lamp,Home,1,10.0,10,2025-03-01T10:00:00,London\n',
-    JSON.stringify({ eventId: 'c', ...plainJson, occurredAt: '2025-03-01T10:00:00Z' }),
-    JSON.stringify({ occurredAt: '2025-03-01T15:30:00+05:30', city: 'London', ...plainJson, total: 10, unitPrice: 10, eventId: 'c', extra: { of: ['no', 'meaning'] } }),
-    ` ${JSON.stringify({ eventId: 'c', ...plainJson, userId: 7, quantity: '1', discount: '0.00', occurredAt: '2025-03-01T02:00:00.000-0800' }, null, 2)}`,
-  ]
-
   test('D1 up to 50 copies in other bytes and other partitions, across restarts and horizons, count once at every moment', async () => {
-    let sent = 0
-    for (const copies of [2, 7, 20, 50]) {
-      while (sent < copies) {
-        await lab.append([meaning(sent % 3, forms[sent % forms.length]!, { id: 'c', fields: 'c' })])
-        sent++
-        // One worker holds all partitions, so all of them are within its window.
-        await count()
-        const merged = await checkExact(lab)
-        expect([...merged.accounts.values()].reduce((sum, account) => sum + account.copies, 0)).toBe(sent - 1)
-        expect([...merged.views.get('revenue')!.values()].map((sums) => sums.gross)).toEqual([1000n])
-      }
-      const { crossCheck } = await runBatchWith(lab)
-      expect(crossCheck.summary.result).toBe('exact')
-      await checkExact(lab)
-    }
+    await countCopiesOnce(lab)
   })
 
   test('D1 a copy beyond the window counts until the next batch, which removes it, names it and books the correction', async () => {
     const originals = plainSales(lab, 30, 'a')
     await lab.append(originals)
-    await count(8)
+    await count(lab, 8)
     await checkExact(lab)
     await runBatchWith(lab)
     // The window holds eight ids; the first two left it long ago.
     const copies = originals.slice(0, 2)
     await lab.append(copies)
-    await count(8)
+    await count(lab, 8)
     const before = await readMerged(lab)
     const exact = lab.oracle.expect(before.n)
     const total = (views: typeof before.views): bigint => [...views.get('revenue')!.values()].reduce((sum, cell) => sum + cell.gross, 0n)
@@ -91,7 +53,7 @@ describe('D1 copies', () => {
     expect(rows).toEqual(copies.map((copy) => ({ event_id: copy.meant![0]!.id, sign: -1, reason: 'copy' })))
     // And the equation holds for the batch after it.
     await lab.append(plainSales(lab, 9, 'b'))
-    await count()
+    await count(lab)
     expect((await runBatchWith(lab)).crossCheck.summary.result).toBe('exact')
     expect((await runBatchWith(lab, { full: true })).crossCheck.summary.result).toBe('exact')
     await checkExact(lab)
@@ -103,28 +65,14 @@ describe('D2 the same id with other fields', () => {
     ['the same partition', 0, 0],
     ['a later partition', 0, 2],
   ])('D2 in %s: the first counts, the other is a dead letter with both positions', async (_where, first, second) => {
-    for (const [at, day] of ['2025-03-01', '2025-05-31'].entries()) {
-      const id = `x-${at}`
-      await lab.append([sale({ id, partition: first, unitMinor: 1000 })])
-      await lab.append([sale({ id, partition: second, day, unitMinor: 700 + at, city: 'Leeds' })])
-    }
-    await count()
-    const merged = await checkExact(lab)
-    const conflicts = merged.letters.filter((letter) => letter.reason === 'conflict')
-    expect(conflicts).toHaveLength(2)
-    const { rows } = await lab.database.pool.query(`SELECT partition, first_partition, first_offset, convert_from(bytes, 'UTF8') LIKE 'x-_,%' AS whole FROM dead_letters ORDER BY log_offset`)
-    expect(rows).toEqual([0, 1].map((at) => ({ partition: second, first_partition: first, first_offset: BigInt(first === second ? at * 2 : at), whole: true })))
-    expect((await runBatchWith(lab)).crossCheck.summary.result).toBe('exact')
-    await checkExact(lab)
-    expect((await runBatchWith(lab, { full: true })).crossCheck.summary.result).toBe('exact')
-    await checkExact(lab)
+    await countFirstOfConflict(lab, first, second)
   })
 
   test('D2 the smaller position comes second within one epoch: the batch counts it, and the dead letter explains the difference', async () => {
     await lab.append([sale({ id: 'x', partition: 2, unitMinor: 1000 })])
-    await count()
+    await count(lab)
     await lab.append([sale({ id: 'x', partition: 0, day: '2025-04-01', unitMinor: 1 })])
-    await count()
+    await count(lab)
     const live = await readMerged(lab)
     expect([...live.views.get('revenue')!.values()].map((sums) => sums.gross)).toEqual([1000n])
     expect(live.letters).toEqual([{ partition: 0, offset: 0, index: 0, reason: 'conflict' }])
@@ -138,10 +86,10 @@ describe('D2 the same id with other fields', () => {
 
   test('D2 the smaller position comes after the horizon: the winner below it stays', async () => {
     await lab.append([sale({ id: 'x', partition: 2, unitMinor: 1000 })])
-    await count()
+    await count(lab)
     await runBatchWith(lab)
     await lab.append([sale({ id: 'x', partition: 0, unitMinor: 1 })])
-    await count()
+    await count(lab)
     for (const full of [false, true]) {
       const merged = await readMerged(lab)
       expect([...merged.views.get('revenue')!.values()].map((sums) => sums.gross)).toEqual([1000n])
@@ -166,7 +114,7 @@ test('D3 any order and any partition of the same events gives the same figures, 
       const run = shuffled.slice(from, from + 1 + random.below(12))
       from += run.length
       await lab.append(run.map((event) => ({ ...event, partition: random.below(3) })))
-      await count()
+      await count(lab)
       if (random.chance(0.3)) await runBatchWith(lab)
     }
     const { views, top } = await checkExact(lab)
@@ -184,7 +132,7 @@ test('D4 an hour, 40 days or 14 months late: in its own month at the next flush,
     sale({ id: 'middle', day: '2025-12-06', unitMinor: 7000 }),
     sale({ id: 'new', day: '2026-01-15', unitMinor: 9000 }),
   ])
-  await count()
+  await count(lab)
   await runBatchWith(lab)
   const versions = async (): Promise<Map<string, bigint>> => {
     const { rows } = await lab.database.pool.query<{ month: string; version: bigint }>(
@@ -203,7 +151,7 @@ test('D4 an hour, 40 days or 14 months late: in its own month at the next flush,
     sale({ id: 'forty', day: '2025-12-06', unitMinor: 13 }),
     sale({ id: 'fourteen', day: '2024-11-03', unitMinor: 17 }),
   ])
-  await count()
+  await count(lab)
   await checkExact(lab)
   expect([await season('2024-autumn'), await season('2025-winter')]).toEqual([5017n, 16_024n])
   const { rows } = await lab.database.pool.query<{ late: bigint }>('SELECT sum(late)::bigint AS late FROM committed_offsets')
@@ -217,7 +165,7 @@ test('D4 an hour, 40 days or 14 months late: in its own month at the next flush,
   expect([...second].filter(([month, version]) => first.get(month) === version)).toEqual([])
   // A month that nothing touched keeps its version.
   await lab.append([sale({ id: 'only', day: '2025-12-07' })])
-  await count()
+  await count(lab)
   await runBatchWith(lab)
   const third = await versions()
   expect([...third].filter(([month, version]) => second.get(month) !== version).map(([month]) => month)).toEqual(['2025-12-01'])
@@ -249,7 +197,7 @@ test('D5 dated ahead: up to a day is accepted, beyond it refused, by the log’s
     // "As of" is the log's time, not an event's.
     expect(receipt.asOf).toBe(iso(logTimeMs))
   }
-  await count()
+  await count(lab)
   await check()
   await runBatchWith(lab)
   await check()
@@ -294,7 +242,7 @@ describe('D6 edges of days', () => {
     await lab.append(
       edges.map(([written, day, hour], n) => meaning(n % 3, JSON.stringify({ eventId: `e-${n}`, ...plainJson, occurredAt: written }), { id: `e-${n}`, day, hour, fields: written })),
     )
-    await count()
+    await count(lab)
     await checkExact(lab)
     const { crossCheck } = await runBatchWith(lab)
     expect(crossCheck.summary.result).toBe('exact')
@@ -311,7 +259,7 @@ describe('D6 edges of days', () => {
       sale({ id: 'feb', day: '2025-02-28', time: '23:59:59', unitMinor: 100 }),
       sale({ id: 'mar', day: '2025-03-01', time: '00:00:00', unitMinor: 1000 }),
     ])
-    await count()
+    await count(lab)
     for (const batch of [false, true]) {
       if (batch) await runBatchWith(lab)
       const by = async (key: 'season' | 'month'): Promise<Record<string, string>> => {
@@ -369,7 +317,7 @@ describe('D7 poison', () => {
       odd.map(([id, change, fact], n) => meaning(n % 3, JSON.stringify({ eventId: id, ...plainJson, ...change, occurredAt: '2025-03-01T10:00:00Z' }), { id, ...fact })),
     )
     await lab.append([meaning(0, `{"__proto__":{"city":"Leeds"},${JSON.stringify({ eventId: 'proto', ...plainJson, occurredAt: '2025-03-01T10:00:00Z' }).slice(1)}`, { id: 'proto' })])
-    await count()
+    await count(lab)
     const merged = await checkExact(lab)
     expect(merged.letters).toEqual([])
     expect((await runBatchWith(lab)).crossCheck.summary.result).toBe('exact')
@@ -379,7 +327,7 @@ describe('D7 poison', () => {
   test('D7 a record of ten megabytes is refused and its neighbours are counted', async () => {
     const text = JSON.stringify({ eventId: 'big', ...plainJson, occurredAt: '2025-03-01T10:00:00Z', note: 'x'.repeat(10 * 1024 * 1024) })
     await lab.append([sale({ id: 'a' }), refused(Buffer.from(text)), sale({ id: 'b' })])
-    await count()
+    await count(lab)
     const merged = await checkExact(lab)
     expect(merged.letters.map((letter) => letter.reason)).toEqual(['too-large'])
     await runBatchWith(lab)
@@ -421,7 +369,7 @@ test('D8 a cell beyond 2^53 pence is exact to the penny, live, recomputed and in
     const records = Array.from({ length: Math.min(1_300, events - from) }, (_, n) => sale({ id: `${from + n}`, partition: n % 3, unitMinor: largest - ((from + n) % 3) }))
     for (const record of records) sum += record.meant![0]!.totalMinor
     await lab.append(records)
-    await count()
+    await count(lab)
   }
   expect(sum > 2n ** 53n).toBe(true)
   expect(BigInt(Number(sum)) === sum && BigInt(Number(sum - 1n)) === sum - 1n).toBe(false)
@@ -447,7 +395,7 @@ test('D11 any share of poison in any order: produced = accepted + copies + confl
         const records = draws.map(([dice, pick, partition]) => (dice < share ? refused(usual[pick % usual.length]!.bytes, partition) : sale({ id: `${pick % 40}`, partition: (pick % 40) % 3, unitMinor: 1 + (pick % 3) })))
         for (let from = 0; from < records.length; from += flushEvery) {
           await lab.append(records.slice(from, from + flushEvery))
-          await count()
+          await count(lab)
           // Ids repeat within a partition only, and first by offset within it.
           const merged = await checkExact(lab)
           for (const [partition, account] of merged.accounts) {
