@@ -22,6 +22,9 @@ export type Fetching = {
   readonly signal: AbortSignal
 }
 
+/** `hold`: keeps the cache's lock for a process as well, which goes on by itself when we are killed. */
+type Building = Fetching & { readonly hold: (pid: number) => void }
+
 type Archive = (typeof cluster.archives)[keyof typeof cluster.archives]
 
 const mavenWithinMs = 30 * 60_000
@@ -70,7 +73,7 @@ export async function install(engine: EngineName, fetching: Fetching): Promise<s
     rmSync(draft, { recursive: true, force: true })
     mkdirSync(draft)
     const startedAt = performance.now()
-    await builders[engine](draft, fetching)
+    await builders[engine](draft, { ...fetching, hold: lock.addHolder })
     renameSync(draft, folder)
     fetching.say(`  ${basename(folder)} fetched and verified, ${((performance.now() - startedAt) / 1000).toFixed(0)} s`)
     return folder
@@ -79,7 +82,7 @@ export async function install(engine: EngineName, fetching: Fetching): Promise<s
   }
 }
 
-const builders: Readonly<Record<EngineName, (draft: string, fetching: Fetching) => Promise<void>>> = {
+const builders: Readonly<Record<EngineName, (draft: string, fetching: Building) => Promise<void>>> = {
   kafka: (draft, fetching) => fetchJars('kafka', join(draft, 'libs'), fetching),
   hdfs: async (draft, fetching) => {
     await fetchJars('hdfs', join(draft, 'libs'), fetching)
@@ -95,6 +98,7 @@ const builders: Readonly<Record<EngineName, (draft: string, fetching: Fetching) 
       withinMs: unpackWithinMs,
       signal: fetching.signal,
       environment: process.env,
+      onStart: fetching.hold,
     })
     for (const name of readdirSync(join(draft, 'plugin'))) if (!trinoPlugins.includes(name)) rmSync(join(draft, 'plugin', name), { recursive: true })
     rmSync(dirname(archive), { recursive: true, force: true })
@@ -108,7 +112,7 @@ const builders: Readonly<Record<EngineName, (draft: string, fetching: Fetching) 
   redis: () => Promise.resolve(),
 }
 
-async function fetchJars(engine: 'kafka' | 'hdfs', into: string, fetching: Fetching): Promise<void> {
+async function fetchJars(engine: 'kafka' | 'hdfs', into: string, fetching: Building): Promise<void> {
   const goal = `${cluster.maven.dependencyPlugin}:copy-dependencies`
   // Strict: a jar that differs from the registry's own checksum fails here already.
   await maven(['-C', '-f', sharedFile(`${engine}/pom.xml`), goal, '-DincludeScope=runtime', `-DoutputDirectory=${into}`], `fetching ${engine}`, fetching)
@@ -132,7 +136,7 @@ export async function verifyFile(file: string, sum: string): Promise<void> {
   if (found !== sum) throw new CorruptError(`${file} has the checksum ${found}, and ${sum} is pinned: it is not the file that Tidemark was tried with.`, { file })
 }
 
-async function unpackZip(archive: Archive, into: string, fetching: Fetching, options: readonly string[]): Promise<void> {
+async function unpackZip(archive: Archive, into: string, fetching: Building, options: readonly string[]): Promise<void> {
   const file = await fetchArchive(archive, fetching)
   // By Maven as well, since neither Node nor every system unpacks zip files. Offline: it takes the file that was verified.
   const goal = `${cluster.maven.dependencyPlugin}:unpack`
@@ -141,7 +145,7 @@ async function unpackZip(archive: Archive, into: string, fetching: Fetching, opt
 }
 
 /** Fetches into Maven's folder in the cache and verifies; a file that fails is removed, so that the next call fetches it anew. */
-async function fetchArchive(archive: Archive, fetching: Fetching): Promise<string> {
+async function fetchArchive(archive: Archive, fetching: Building): Promise<string> {
   const file = join(mavenFolder(fetching.cacheDirectory), archive.file)
   const goal = `${cluster.maven.dependencyPlugin}:get`
   await maven([goal, '-Dtransitive=false', `-Dartifact=${archive.artifact}`], `fetching ${basename(file)}`, fetching)
@@ -154,7 +158,7 @@ async function fetchArchive(archive: Archive, fetching: Fetching): Promise<strin
   return file
 }
 
-async function maven(args: readonly string[], what: string, fetching: Fetching): Promise<void> {
+async function maven(args: readonly string[], what: string, fetching: Building): Promise<void> {
   const repository = mavenFolder(fetching.cacheDirectory)
   // Where it keeps notes of what it has unpacked: these must not outlive the call, or it would not unpack the same again. One at a time, by the lock.
   const scratch = join(fetching.cacheDirectory, 'maven.draft')
@@ -169,7 +173,7 @@ async function maven(args: readonly string[], what: string, fetching: Fetching):
   }, lookEveryMs)
   try {
     // With the whole environment: proxies and settings of Maven's own are the user's to choose.
-    await runToEnd(command, { what, withinMs: mavenWithinMs, signal: fetching.signal, environment: { ...process.env, JAVA_HOME: fetching.java.home } })
+    await runToEnd(command, { what, withinMs: mavenWithinMs, signal: fetching.signal, environment: { ...process.env, JAVA_HOME: fetching.java.home }, onStart: fetching.hold })
   } finally {
     clearInterval(timer)
     rmSync(scratch, { recursive: true, force: true })

@@ -32,10 +32,10 @@ export function plainEnvironment(): Record<string, string> {
   return { PATH, HOME, LC_ALL: 'C.UTF-8', TZ: 'UTC', ...(TMPDIR === undefined ? {} : { TMPDIR }) }
 }
 
-export type RunOptions = { readonly what: string; readonly withinMs: number; readonly signal: AbortSignal; readonly environment?: NodeJS.ProcessEnv }
+export type RunOptions = { readonly what: string; readonly withinMs: number; readonly signal: AbortSignal; readonly environment?: NodeJS.ProcessEnv; readonly onStart?: (pid: number) => void }
 
 /** Runs a tool; returns what it printed. Throws UnavailableError with the end of its output when it fails or takes too long. */
-export async function runToEnd(command: Command, { what, withinMs, signal, environment }: RunOptions): Promise<string> {
+export async function runToEnd(command: Command, { what, withinMs, signal, environment, onStart }: RunOptions): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const child = spawn(command.file, [...command.args], {
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
@@ -45,6 +45,7 @@ export async function runToEnd(command: Command, { what, withinMs, signal, envir
     signal: AbortSignal.any([signal, AbortSignal.timeout(withinMs)]),
     killSignal: 'SIGKILL',
   })
+  if (child.pid !== undefined) onStart?.(child.pid)
   let output = ''
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString()).slice(-outputCharactersMax)
