@@ -1,7 +1,7 @@
 /**
  * One HTTP exchange with Trino, through the trino-client package. Of the package only its request function is used, which knows the protocol's
  * headers and credentials. Its iterator is not: it loses an error or rows of the first response, hands out the error of a later page as rows, gives up at
- * the first 503, has no time-outs, and rounds integers beyond 2^53 (docs/decisions/0014-trino.md). So each request gets the time-out, the
+ * the first 503, has no time-outs, and rounds integers beyond 2^53 (docs/decisions/0014-trino-over-named-files.md). So each request gets the time-out, the
  * raw text and the status that the package withholds.
  */
 import { BasicAuth, Trino } from 'trino-client'

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ConfigError, CorruptError, InvalidRequestError, UnavailableError } from '#core/errors.ts'
 import type { Lake, ParquetColumn, ParquetValues, QueryEngine } from '#core/ports.ts'
 import { parquetCodec } from '#engines/parquet.ts'
@@ -201,6 +201,34 @@ describe.skipIf(testEngine('trino') === null || testEngine('hdfs') === null)(`on
       await other[Symbol.asyncDispose]()
       expect((await rowsOf(sessions)).length).toBe(before)
       expect(await lake.stat('t/a.parquet')).not.toBeNull()
+    })
+
+    it('drops the schemas of engines that were killed a week ago, and no other', async () => {
+      const nameOf = (ageDays: number) => `tidemark_session_${(Date.now() - ageDays * 86_400_000).toString(36)}_0a1b`
+      const [stale, young, foreign] = [nameOf(8), nameOf(6), `tidemark_session_of_somebody_${Date.now().toString(36)}`]
+      try {
+        for (const name of [stale, young, foreign]) await runOnTrino(`CREATE SCHEMA ${name}`)
+        await using _other = await openTrino({ url: testTrinoUrl(), lake })
+        const left = (await runOnTrino(`SHOW SCHEMAS LIKE 'tidemark%'`)).flat()
+        expect(left).not.toContain(stale)
+        expect(left).toEqual(expect.arrayContaining([young, foreign]))
+      } finally {
+        for (const name of [young, foreign]) await runOnTrino(`DROP SCHEMA IF EXISTS ${name} CASCADE`)
+      }
+    })
+
+    it('keeps its tables when it moves to a new schema after a day', async () => {
+      await put('t/a.parquet', [1n], 'x')
+      await put('t/b.parquet', [2n], 'y')
+      await engine.attach('first', ['t/a.parquet'], columns)
+      await engine.attach('second', ['t/a.parquet'], columns)
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 25 * 3_600_000 })
+      try {
+        await engine.attach('second', ['t/b.parquet'], columns)
+      } finally {
+        vi.useRealTimers()
+      }
+      expect(await rowsOf('SELECT f.id, s.id FROM first f CROSS JOIN second s')).toEqual([[1n, 2n]])
     })
 
     async function put(path: string, ids: readonly bigint[], logged: string): Promise<void> {
