@@ -90,7 +90,7 @@ describe.skipIf(testEngine('hdfs') === null)(`HDFS${whereMissing('hdfs')}`, () =
     await archive()
     const before = await registeredFiles(lab)
     const resume = await pause()
-    for (let round = 0; round < (isWhole ? 20 : 2); round++) {
+    for (let round = 0; round < (isWhole ? 20 : 1); round++) {
       await traffic(40)
       await expectE0(lab)
       const failure: unknown = await archive().catch((thrown: unknown) => thrown)
