@@ -124,7 +124,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
 }
 
 /** Producers key the log; the tests think in partitions. */
-function keyOf(partition: number, partitions: number): string {
+export function keyOf(partition: number, partitions: number): string {
   for (let n = 0; ; n++) if (partitionOfKey(`key-${n}`, partitions) === partition) return `key-${n}`
 }
 

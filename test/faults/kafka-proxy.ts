@@ -7,9 +7,9 @@ import type { AddressInfo, Socket } from 'node:net'
 
 /**
  * `pass`; `refuse`: the broker is gone; `hang`: connections stand and nothing comes back; `half-close`: the broker ends its side and says nothing;
- * `reset`: each connection is reset in the middle of an answer; `slow`: so many bytes a second.
+ * `reset`: each connection is reset in the middle of an answer. Or so many bytes a second; or the first byte of a text is changed wherever it passes.
  */
-export type ProxyMode = 'pass' | 'refuse' | 'hang' | 'half-close' | 'reset' | { readonly bytesPerSecond: number }
+export type ProxyMode = 'pass' | 'refuse' | 'hang' | 'half-close' | 'reset' | { readonly bytesPerSecond: number } | { readonly damages: string }
 
 const tickMs = 20
 
@@ -74,6 +74,11 @@ export class KafkaProxy implements AsyncDisposable {
     const mode = this.#mode
     if (mode === 'hang' || mode === 'half-close') return
     const named = this.#renamed(bytes)
+    if (typeof mode === 'object' && 'damages' in mode) {
+      for (let at = named.indexOf(mode.damages); at !== -1; at = named.indexOf(mode.damages, at + 1)) named[at]! ^= 0x20
+      client.write(named)
+      return
+    }
     if (mode === 'reset') {
       client.write(named.subarray(0, Math.ceil(named.length / 2)), () => this.#end(client))
     } else if (typeof mode === 'object') {
