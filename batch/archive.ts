@@ -109,7 +109,7 @@ async function writeRange(options: ArchiveOptions, range: ArchiveRange): Promise
   }
   const verify: LakeVerify = async (file) => {
     if (file.bytes !== bytes) throw new CorruptError(`${path} has ${file.bytes} bytes where ${bytes} were written.`, { path })
-    if ((await sha256Of(file)) !== sha256) throw new CorruptError(`${path} holds other bytes than were written: check the disk and the memory of this machine.`, { path })
+    if (file.isProven !== true && (await sha256Of(file)) !== sha256) throw new CorruptError(`${path} holds other bytes than were written: check the disk and the memory of this machine.`, { path })
     const rows = await codec.rowCount(file)
     if (rows !== sums.rows) throw new CorruptError(`${path} holds ${rows} rows where ${sums.rows} were written.`, { path })
   }

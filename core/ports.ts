@@ -82,6 +82,8 @@ export interface LakeFile {
   readonly bytes: number
   /** Bytes `from` inclusive to `to` exclusive. */
   read(from: number, to: number): Promise<Uint8Array>
+  /** Within a put: the lake has compared a checksum of the stored bytes with one of the bytes it was given, so that reading them back would tell no more. */
+  readonly isProven?: boolean
 }
 
 export interface Lake extends AsyncDisposable {

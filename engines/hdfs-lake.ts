@@ -105,9 +105,9 @@ class HdfsLake implements Lake {
         bytes += chunk.byteLength
       })
       await this.#faults('written', path)
-      const written = await this.#checkWritten(temporary, path, bytes, checksum)
+      const { status: written, isProven } = await this.#checkWritten(temporary, path, bytes, checksum)
       await this.#faults('closed', path)
-      await verify({ path, bytes, read: (from, to) => this.#read(temporary, path, bytes, from, to) })
+      await verify({ path, bytes, isProven, read: (from, to) => this.#read(temporary, path, bytes, from, to) })
       await this.#faults('verified', path)
       const named = await this.#rename(temporary, target, path, path, written)
       isNamed = true
@@ -201,19 +201,20 @@ class HdfsLake implements Lake {
   }
 
   /** What the NameNode knows of the file against what was sent. */
-  async #checkWritten(temporary: string, path: string, bytes: number, own: ChecksumOfFile): Promise<Status> {
+  async #checkWritten(temporary: string, path: string, bytes: number, own: ChecksumOfFile): Promise<{ status: Status; isProven: boolean }> {
     const [status, blocks] = await Promise.all([this.#status(temporary, path), this.#blocks(temporary, path)])
     if (status === null || !status.isFile) throw unfinished(path, 'is not there')
     if (status.bytes !== bytes) throw unfinished(path, `has ${status.bytes} bytes of the ${bytes} that were sent`)
     if (blocks?.isOpen === true) throw unfinished(path, 'was not closed')
-    if (bytes > 0) await this.#compareChecksum(temporary, path, own)
-    return status
+    return { status, isProven: bytes > 0 && (await this.#compareChecksum(temporary, path, own)) }
   }
 
-  async #compareChecksum(temporary: string, path: string, own: ChecksumOfFile): Promise<void> {
+  /** False where the server's checksum is of another kind. Throws CorruptError where it differs. */
+  async #compareChecksum(temporary: string, path: string, own: ChecksumOfFile): Promise<boolean> {
     const doing = `check ${path}`
     const checksum = await this.#withDataNodes({ method: 'GET', op: 'GETFILECHECKSUM', path: temporary, params: {}, doing }, (located) => this.#dataNodes.checksum(located, doing))
-    if (compareChecksums(own.finish(), checksum) !== 'different') return
+    const compared = compareChecksums(own.finish(), checksum)
+    if (compared !== 'different') return compared === 'same'
     throw new CorruptError(`${path} has other bytes on HDFS than were sent: check the memory and the network of this machine and of the DataNodes`, { path, algorithm: checksum.algorithm })
   }
 
