@@ -15,11 +15,12 @@ fi
 hdfs namenode "-Ddfs.namenode.name.dir=$NAME_FOLDER" "$@" &
 namenode=$!
 trap 'kill -TERM "$namenode"' TERM INT
-until "$here/answers.sh" 9870 '/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState' Operational; do
+until "$here/answers.sh" "${HTTP_PORT:-9870}" '/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState' Operational; do
   if ! kill -0 "$namenode" 2>/dev/null; then wait "$namenode"; exit; fi
   sleep 1
 done
 hdfs dfs -mkdir -p /shopsphere /warehouse /user/tidemark /tmp
 hdfs dfs -chown tidemark:tidemark /shopsphere /warehouse /user/tidemark
 hdfs dfs -chmod 1777 /tmp
-wait "$namenode"
+# The first wait ends when the signal arrives, the second when the NameNode has.
+wait "$namenode" || wait "$namenode"

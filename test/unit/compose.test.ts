@@ -147,6 +147,20 @@ function hostOf(url: string): string {
 describe('settings shared with the starter', () => {
   const read = (name: string) => readFileSync(join(root, 'hadoop', name), 'utf8')
 
+  test("the XML files are well-formed in what Hadoop's parser minds: no double dash within a comment, every tag closed", () => {
+    for (const name of ['hdfs/core-site.xml', 'hdfs/hdfs-site.xml', 'hdfs/pom.xml', 'kafka/pom.xml', 'kafka/log4j2.xml']) {
+      const text = read(name)
+      for (const [, comment] of text.matchAll(/<!--(.*?)-->/gs)) expect(comment, name).not.toContain('--')
+      const tags = text.replaceAll(/<!--.*?-->|<\?.*?\?>|<[^<>]*\/>/gs, '').match(/<\/?[\w.]+/g)!
+      const open: string[] = []
+      for (const tag of tags) {
+        if (tag.startsWith('</')) expect(tag.slice(2), name).toBe(open.pop())
+        else open.push(tag.slice(1))
+      }
+      expect(open, name).toEqual([])
+    }
+  })
+
   test('what names a service of compose names one that there is, at the port that it listens to', () => {
     const { 'fs.defaultFS': lake } = parseHadoopXml(read('hdfs/core-site.xml'))
     const { LAKE_LOCATION: location, QUERY_URL: query } = compose.services['tidemark']!.environment!

@@ -2,16 +2,17 @@
  * The starter on the heavy engines: HDFS, Trino over it, Elasticsearch. Only where their programs are in the cache already, since fetching them takes a gigabyte.
  * With them run the scripts that docker-compose.yml gives to HDFS's containers.
  */
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { BasicAuth, Trino } from 'trino-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { EngineName } from '#cli/engines/cluster.ts'
-import { isInstalled } from '#cli/engines/installations.ts'
+import { installationOf, isInstalled } from '#cli/engines/installations.ts'
 import { chooseJava, findJavas } from '#cli/engines/java.ts'
+import { PortChooser, isPortFree } from '#cli/engines/ports.ts'
 import { startEngines } from '#cli/engines/starter.ts'
 import { readState } from '#cli/engines/state.ts'
 import type { Engines } from '#cli/engines/status.ts'
@@ -23,6 +24,7 @@ const cacheDirectory = process.env['TIDEMARK_ENGINES_CACHE'] ?? join(homedir(), 
 const names: readonly EngineName[] = ['hdfs', 'trino', 'elasticsearch']
 const canRun = chooseJava(findJavas(), 24) !== undefined && names.every((name) => isInstalled(name, cacheDirectory))
 const answers = fileURLToPath(new URL('../../../hadoop/hdfs/answers.sh', import.meta.url))
+const startNamenode = fileURLToPath(new URL('../../../hadoop/hdfs/start-namenode.sh', import.meta.url))
 const startWithinMs = 400_000
 
 describe.skipIf(!canRun)('HDFS, Trino and Elasticsearch (skipped without Java 24, or before "./tidemark engines up" has fetched them)', () => {
@@ -103,6 +105,38 @@ describe.skipIf(!canRun)('HDFS, Trino and Elasticsearch (skipped without Java 24
     expect(check(ports['datanode-1']!['http']!, '/jmx?qry=Hadoop:service=DataNode,name=DataNodeInfo', 'ActorState.*RUNNING')).toBe(0)
     expect(check(1, '/', 'anything')).not.toBe(0)
   })
+
+  test("the script of the NameNode's container formats once, makes the folders, ends when told, and finds its files again", async () => {
+    const place = join(folder, 'container')
+    const [rpc, http] = [await new PortChooser().any(), await new PortChooser().any()]
+    for (const name of ['conf', 'bin']) mkdirSync(join(place, name), { recursive: true })
+    const shared = (name: string) => readFileSync(new URL(`../../../hadoop/hdfs/${name}`, import.meta.url), 'utf8')
+    writeFileSync(join(place, 'conf', 'core-site.xml'), shared('core-site.xml').replace('namenode:8020', `127.0.0.1:${rpc}`))
+    for (const name of ['hdfs-site.xml', 'log4j.properties']) writeFileSync(join(place, 'conf', name), shared(name))
+    // What the image has at this place: a program that runs Hadoop's classes.
+    const home = installationOf('hdfs', cacheDirectory)!
+    const java = join(chooseJava(findJavas(), 17)!.home, 'bin', 'java')
+    const classes = 'case $1 in namenode) main=org.apache.hadoop.hdfs.server.namenode.NameNode ;; dfs) main=org.apache.hadoop.fs.FsShell ;; esac'
+    writeFileSync(join(place, 'bin', 'hdfs'), `#!/bin/bash\n${classes}\nshift\nexec ${java} -Xmx256m -cp '${place}/conf:${home}/pages:${home}/libs/*' $main "$@"\n`, { mode: 0o755 })
+    const environment = { PATH: `${place}/bin:${process.env['PATH']}`, HADOOP_USER_NAME: 'hdfs', NAME_FOLDER: join(place, 'name'), HTTP_PORT: String(http) }
+    const owner = async () => {
+      const answer = await fetch(`http://127.0.0.1:${http}/webhdfs/v1/user/tidemark?op=GETFILESTATUS`).catch(() => null)
+      return answer?.status === 200 && /"owner":"tidemark"/.test(await answer.text())
+    }
+    for (const run of ['first', 'second']) {
+      const child = spawn(startNamenode, ['-Ddfs.namenode.rpc-bind-host=127.0.0.1', `-Ddfs.namenode.http-address=127.0.0.1:${http}`], { env: environment, stdio: ['ignore', 'ignore', 'pipe'] })
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      try {
+        await waitUntil(`the folders of the ${run} run`, owner, 120_000)
+        if (run === 'first') expect((await fetch(`http://127.0.0.1:${http}/webhdfs/v1/shopsphere/kept?op=MKDIRS&user.name=tidemark`, { method: 'PUT' })).status).toBe(200)
+        else expect((await fetch(`http://127.0.0.1:${http}/webhdfs/v1/shopsphere/kept?op=GETFILESTATUS`)).status).toBe(200)
+      } finally {
+        child.kill('SIGTERM')
+        await ended
+      }
+      await waitUntil('its port is free', () => isPortFree(http), 30_000)
+    }
+  }, startWithinMs)
 
   async function sql(text: string): Promise<unknown[][]> {
     const trino = Trino.create({ server: engines.urls.trino!, auth: new BasicAuth('tidemark') })
