@@ -163,7 +163,8 @@ describe('settings shared with the starter', () => {
 
   test('what names a service of compose names one that there is, at the port that it listens to', () => {
     const { 'fs.defaultFS': lake } = parseHadoopXml(read('hdfs/core-site.xml'))
-    const { LAKE_LOCATION: location, QUERY_URL: query } = compose.services['tidemark']!.environment!
+    const { LAKE_LOCATION: location, LAKE_URL: web, QUERY_URL: query } = compose.services['tidemark']!.environment!
+    expect(web).toBe(`webhdfs://namenode:9870${cluster.folders.lake}?user=${cluster.users.lake}`)
     expect(location).toBe(`${lake}${cluster.folders.lake}`)
     const hive = parseProperties(read('trino/catalog/hive.properties'))
     expect(hive['hive.metastore.catalog.dir']).toBe(`${lake}${cluster.folders.warehouse}`)

@@ -106,7 +106,7 @@ describe('addresses', () => {
     const urls = urlsOf(engineNames, siteOf(3))
     expect(environmentOf(urls)).toEqual({
       LOG_URL: 'kafka://127.0.0.1:29092,127.0.0.1:29094,127.0.0.1:29096',
-      LAKE_URL: 'webhdfs://127.0.0.1:19870/shopsphere',
+      LAKE_URL: 'webhdfs://127.0.0.1:19870/shopsphere?user=tidemark',
       LAKE_LOCATION: 'hdfs://127.0.0.1:19000/shopsphere',
       QUERY_URL: 'trino://tidemark@127.0.0.1:18080/hive',
       SEARCH_URL: 'http://127.0.0.1:19200',
