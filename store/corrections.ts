@@ -152,7 +152,7 @@ async function bookLost(client: PoolClient, batch: Batch, { topic, epoch, partit
   await client.query(
     /* sql */ `
     INSERT INTO correction_events (xid, batch, epoch, reason, sign, source, event_id, topic, partition, log_offset, record_index, counted_epoch)
-    SELECT $1, $2, 'lost', -1, '', '', $3, $4, p.log_offset, p.record_index, $5 FROM unnest($6::bigint[], $7::int[]) AS p (log_offset, record_index)`,
+    SELECT pg_current_xact_id(), $1, $2, 'lost', -1, '', '', $3, $4, p.log_offset, p.record_index, $5 FROM unnest($6::bigint[], $7::int[]) AS p (log_offset, record_index)`,
     [batch.batch, batch.epoch, topic, partition, epoch, positions.map(({ offset }) => offset), positions.map(({ index }) => index)],
   )
   await client.query(
