@@ -24,6 +24,7 @@ const idKey = 'test/unit/core/id-key.test.ts'
 const postgresLog = 'test/integration/engines/postgres-log.test.ts'
 const logContract = 'test/contract/postgres-log.test.ts'
 const lakeContract = 'test/contract/disk-lake.test.ts'
+const lossRows = 'test/faults/loss-rows.test.ts'
 const queryEndings = 'test/contract/duckdb-endings.test.ts'
 
 function by(file: string, title: string): NamedTest {
@@ -83,4 +84,8 @@ export const mutants: readonly Mutant[] = [
   { name: '49-log-offsets-unlocked', breaks: 'two appends take the same offsets', caughtBy: [by(logContract, 'by several at once loses, doubles and reorders nothing')], noticedWith: 'error: duplicate key value' },
   { name: '50-rebuilt-topic-unnoticed', breaks: 'a topic that was made anew is read on', caughtBy: [by(rebuiltTopic, 'is found by the last record that was counted')] },
   { name: '51-hash-sums-unheld', breaks: 'counts that differ over the same positions hold nothing', caughtBy: [by(cuts, 'a hash sum that is wrong over the same positions holds the batch')] },
+  { name: '52-lost-events-stay', breaks: 'what was counted of a lost range stays in the figures', caughtBy: [by(lossRows, 'what had been counted and not archived is taken out by the next batch, to the penny')], noticedWith: 'HeldError' },
+  { name: '53-rebuilt-topic-keeps-its-offsets', breaks: 'a topic that was made anew is read on at the old offsets', caughtBy: [by(lossRows, 'nothing is added or taken until it is given up; then the new one is counted from its beginning, and copies in it are copies')] },
+  { name: '54-restored-database-keeps-its-name', breaks: 'a database that was put back meets its own future outside', caughtBy: [by(lossRows, 'S9 an hour ago, while the log and the lake went on')] },
+  { name: '55-refilled-with-a-hole', breaks: 'a range that the lake holds in part passes for whole', caughtBy: [by(lossRows, 'S14 the lake has only a part of it')] },
 ]
