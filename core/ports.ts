@@ -69,6 +69,8 @@ export interface EventLog extends AsyncDisposable {
   bounds(topic: string): Promise<LogBounds>
   /** Allows the log to forget records below the vector that are older than `before` (UTC ms). A log with its own retention ignores it. */
   prune(topic: string, below: Vector, beforeMs: number): Promise<void>
+  /** Tells the log how far its reader's own books go, for tools that show lag. Best effort: nothing waits for it and nothing reads it back. */
+  reportPosition?(topic: string, positions: Vector): Promise<void>
 }
 
 export type LakeEntry = { readonly path: string; readonly bytes: number; readonly modifiedMs: number }

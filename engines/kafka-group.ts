@@ -161,6 +161,8 @@ export class GroupMember {
     const { link, groupId, heartbeatMs, partitionsCheckMs } = this.#options
     await this.#partitions()
     const coordinator = await link.coordinator('group', groupId)
+    // A report would wait behind the join for longer than a request may take.
+    this.#membership = null
     const membership = await this.#join(coordinator)
     onJoined()
     this.#membership = membership

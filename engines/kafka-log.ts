@@ -112,6 +112,10 @@ class KafkaLog implements EventLog {
     return listOffsets(this.#link, topic, this.#options.callTimeoutMs)
   }
 
+  async reportPosition(topic: string, positions: Vector): Promise<void> {
+    for (const [member, of] of this.#members) if (of === topic) await member.reportPositions(positions)
+  }
+
   /** Kafka forgets by its own retention. */
   async prune(): Promise<void> {}
 

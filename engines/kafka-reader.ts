@@ -183,7 +183,7 @@ class PartitionReader {
     const known = found.errorCode === code.none
     if (!known && !isPassing(found.errorCode)) throw new KafkaFailure(found.errorCode)
     if (known && this.#topicId !== null && !this.#topicId.equals(found.topicId)) {
-      for (const { partition, next } of this.#unfinished()) if (next > 0) throw lost(topic, partition, 0, next, 'was made anew while it was read')
+      for (const { partition, next } of this.#unfinished()) if (next > 0) throw lost('rebuilt', topic, partition, 0, next, 'was made anew while it was read')
     }
     if (known) this.#topicId = found.topicId
     for (const position of this.#unfinished()) {
@@ -196,7 +196,7 @@ class PartitionReader {
       position.leader = null
       position.missingSince ??= now
       if (now - position.missingSince < missingMs) continue
-      if (position.next > 0) throw lost(topic, position.partition, 0, position.next, 'is gone')
+      if (position.next > 0) throw lost('rebuilt', topic, position.partition, 0, position.next, 'is gone')
       if (!known) throw unknownTopic(topic)
     }
   }
@@ -240,12 +240,12 @@ class PartitionReader {
     const { first, end } = await listOffsets(link, topic, callTimeoutMs)
     const from = first.get(partition) ?? 0
     const to = end.get(partition) ?? 0
-    if (next < from) throw lost(topic, partition, next, from, `no longer holds offsets ${next} to ${from}`)
-    if (next > to) throw lost(topic, partition, to, next, `ends at offset ${to}, before ${next}: it was made anew or restored`)
+    if (next < from) throw lost('gap', topic, partition, next, from, `no longer holds offsets ${next} to ${from}`)
+    if (next > to) throw lost('rebuilt', topic, partition, to, next, `ends at offset ${to}, before ${next}: it was made anew or restored`)
     if (this.#backOffMs > 0) throw new UnavailableError(`Kafka refuses offset ${next} of partition ${partition} of topic ${topic}, though it holds ${from} to ${to}.`, { topic, partition })
   }
 }
 
-function lost(topic: string, partition: number, from: number, to: number, finding: string): LossError {
-  return new LossError(`Partition ${partition} of topic ${topic} ${finding}. Restore the log, or accept the loss of the range to go on after it.`, { topic, partition, from, to })
+function lost(what: 'gap' | 'rebuilt', topic: string, partition: number, from: number, to: number, finding: string): LossError {
+  return new LossError(`Partition ${partition} of topic ${topic} ${finding}. Restore the log, or accept the loss of the range to go on after it.`, { topic, partition, from, to, what })
 }

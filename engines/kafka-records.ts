@@ -139,7 +139,9 @@ function readBatch(fetched: FetchedRecords, start: number, wanted: number): Batc
   }
   const baseOffset = readInt64(bytes, start)
   const lastOffset = baseOffset + bytes.readInt32BE(start + at.lastDelta)
-  if (crc32c(bytes.subarray(start + at.attributes, end)) !== bytes.readUInt32BE(start + at.crc)) throw damage('does not match its checksum')
+  if (crc32c(bytes.subarray(start + at.attributes, end)) !== bytes.readUInt32BE(start + at.crc)) {
+    throw damage('does not match its checksum', wanted, offsetBehind(bytes, end, wanted, lastOffset))
+  }
   // Only the first batch of a response may begin before what was asked for.
   if (!Number.isSafeInteger(lastOffset) || lastOffset < baseOffset || lastOffset < wanted || (start > 0 && baseOffset < wanted)) {
     throw damage(`claims offsets ${baseOffset} to ${lastOffset + 1}`)
@@ -165,6 +167,12 @@ function readBatch(fetched: FetchedRecords, start: number, wanted: number): Batc
     logTimeMs: (attributes & attribute.logAppendTime) === 0 ? null : readInt64(bytes, start + at.lastTime),
     content,
   }
+}
+
+/** Where the log goes on behind a damaged batch: the next one says so, or else its own header, if that is still right. */
+function offsetBehind(bytes: Buffer, end: number, wanted: number, lastOffset: number): number | null {
+  const following = end + headerBytes <= bytes.length && bytes[end + at.format] === format ? readInt64(bytes, end) : lastOffset + 1
+  return Number.isSafeInteger(following) && following > wanted ? following : null
 }
 
 /** A control batch has one record, whose key says what it marks: version (2 bytes), type (2 bytes). */

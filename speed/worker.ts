@@ -159,10 +159,11 @@ class SpeedWorker {
     signal.addEventListener('abort', stop, { once: true })
     const reading = refills.length === 0 ? log.read(topic, positions, { signal: read.signal }) : readRefilled(log, topic, positions, refills, read.signal)
     const batches = reading[Symbol.asyncIterator]()
-    const flusher = new Flusher(this.#options, accumulator, (records) => {
+    const flusher = new Flusher(this.#options, accumulator, (records, reached) => {
       this.#flushes++
       onProgress()
       this.#options.onFlush?.({ records, positions })
+      log.reportPosition?.(topic, reached).catch(() => undefined)
     })
     try {
       await this.#pump(batches, accumulator, flusher, partitions, ledger)
@@ -248,12 +249,12 @@ class SpeedWorker {
 class Flusher {
   readonly #options: SpeedOptions
   readonly #accumulator: Accumulator
-  readonly #onDone: (records: number) => void
+  readonly #onDone: (records: number, reached: Vector) => void
   readonly #failed = new AbortController()
   #running: Promise<void> | null = null
   #failure: { readonly thrown: unknown } | null = null
 
-  constructor(options: SpeedOptions, accumulator: Accumulator, onDone: (records: number) => void) {
+  constructor(options: SpeedOptions, accumulator: Accumulator, onDone: (records: number, reached: Vector) => void) {
     this.#options = options
     this.#accumulator = accumulator
     this.#onDone = onDone
@@ -283,7 +284,7 @@ class Flusher {
       .then(
         (epoch) => {
           this.#options.logger.debug({ epoch, records, durationMs: Math.round(performance.now() - startedAt) }, 'flushed')
-          this.#onDone(records)
+          this.#onDone(records, new Map(flush.partitions.map(({ partition, toOffset }) => [partition, toOffset])))
         },
         (thrown: unknown) => {
           this.#failure = { thrown }

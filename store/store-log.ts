@@ -91,6 +91,11 @@ class StoreLog implements EventLog {
     await this.#log.prune(topic, new Map(own), beforeMs)
   }
 
+  async reportPosition(topic: string, positions: Vector): Promise<void> {
+    if (this.#log.reportPosition === undefined) return
+    await this.#log.reportPosition(topic, shifted(positions, await readLogTerms(this.#database.pool, topic), -1))
+  }
+
   [Symbol.asyncDispose](): PromiseLike<void> {
     return this.#log[Symbol.asyncDispose]()
   }

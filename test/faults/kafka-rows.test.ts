@@ -316,6 +316,17 @@ describe(`on a real Kafka${whereMissing('kafka')}`, { skip: kafka === null, time
       }
     })
 
+    test('S19 what the group is told for tools that show lag is where the books stand, and nothing is read back from it', async () => {
+      await lab.append(plainSales(lab, 60, 'a'))
+      await using _worker = new LoopWorker(lab)
+      await expectE0(lab)
+      const groupId = `${own.groupPrefix}.${lab.topic}`
+      await waitUntil('the group to be told', async () => {
+        const [told] = await own.admin.fetchOffsets({ groupId, topics: [lab.topic] })
+        return told?.partitions.length === 3 && told.partitions.every(({ partition, offset }) => Number(offset) === lab.oracle.ends().get(partition))
+      })
+    })
+
     test('S20 a replay from offset 0 into empty tables gives identical figures', async () => replayIntoEmpty(lab))
 
     test('S21 a replay from offset 0 into tables that are not empty is fenced: not one row changes', async () => replayIntoFull(lab))

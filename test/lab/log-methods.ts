@@ -9,6 +9,7 @@ export function logMethods(log: EventLog): EventLog {
     read: (...args) => log.read(...args),
     bounds: (...args) => log.bounds(...args),
     prune: (...args) => log.prune(...args),
+    reportPosition: async (...args) => log.reportPosition?.(...args),
     [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
   }
 }

@@ -164,7 +164,7 @@ describe('damage', () => {
     })
     expect(texts(seen)).toEqual(['zero', 'one'])
     expect(error).toBeInstanceOf(CorruptError)
-    expect((error as CorruptError).details).toEqual({ topic: 't', partition: 7, from: 2, to: null })
+    expect((error as CorruptError).details).toEqual({ topic: 't', partition: 7, from: 2, to: 4 })
     expect((error as CorruptError).message).toMatch(/does not match its checksum/)
   })
 
