@@ -9,8 +9,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** First argument → the program it stands for; anything else is a command of `main.ts`. */
 const PROGRAMS = { '--checks': 'cli/checks.ts', '--bench': 'bench/main.ts', '--mutants': 'test/mutants/main.ts' }
-/** A small nursery: most garbage here is young, and memory is what a laptop has least of (bench/memory.ts). */
-const HEAP_FLAGS = ['--max-semi-space-size=8']
+/**
+ * A small nursery: most garbage here is young, and memory is what a laptop has least of (bench/memory.ts). The warning is kafkajs's, at each connection
+ * on Node 24, and means nothing.
+ */
+export const NODE_FLAGS = ['--max-semi-space-size=8', '--disable-warning=TimeoutNegativeWarning']
 /** What shows the web page, or tests it, needs its bundle. */
 const NEEDS_DASHBOARD = ['up', 'serve', '--checks']
 
@@ -38,7 +41,7 @@ async function main(args) {
   if (isOnlyPreparing) return 0
   const route = routeOf(wanted)
   const { runInPlace } = await import('./run-in-place.mjs')
-  return runInPlace(node, [...HEAP_FLAGS, join(root, route.program), ...route.args])
+  return runInPlace(node, [...NODE_FLAGS, join(root, route.program), ...route.args])
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(import.meta.url))) {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { ConfigError } from '#core/errors.ts'
 import { engineNames } from './engines/cluster.ts'
 import { readState } from './engines/state.ts'
-import { runningEngines } from './engines/starter.ts'
+import { runningEngines } from './engines/status.ts'
 import { environmentOf, urlsOf } from './engines/urls.ts'
 
 const markFile = 'cluster.json'

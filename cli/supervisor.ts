@@ -11,7 +11,7 @@ import { UnavailableError } from '#core/errors.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 /** A layer's garbage is young; a small nursery halves its memory and costs no throughput (bench/memory.ts). */
-const heapFlags = ['--max-semi-space-size=8']
+const nodeFlags = ['--max-semi-space-size=8', '--disable-warning=TimeoutNegativeWarning']
 const restartMinMs = 500
 const restartMaxMs = 15_000
 /** A layer that ran this long was well: its next restart is prompt again. */
@@ -115,7 +115,7 @@ class Layer {
     rotate(this.#logFile)
     const log = openSync(this.#logFile, 'a')
     const startedAt = performance.now()
-    const child = fork(main, [...this.#args, '--data', this.#options.dataDirectory, '--quiet'], { stdio: ['ignore', log, log, 'ipc'], detached: true, execArgv: [...heapFlags] })
+    const child = fork(main, [...this.#args, '--data', this.#options.dataDirectory, '--quiet'], { stdio: ['ignore', log, log, 'ipc'], detached: true, execArgv: [...nodeFlags] })
     closeSync(log)
     this.#child = child
     child.on('message', (message) => {

@@ -8,21 +8,9 @@ import { join } from 'node:path'
 import { messageOf } from '#core/errors.ts'
 import { engineNames } from './engines/cluster.ts'
 import { cacheDirectoryOf } from './engines/cache-directory.ts'
-import type { EngineUrls } from './engines/urls.ts'
+import { testEnvironmentOf } from './engines/urls.ts'
 import { startEngines } from './engines/starter.ts'
 import { stopEngines } from './engines/stop.ts'
-
-/** Each engine's URL under the name by which tests look for it (test/engines.ts). */
-function variablesOf(urls: EngineUrls): Record<string, string | undefined> {
-  return {
-    TIDEMARK_TEST_KAFKA: urls.kafka,
-    TIDEMARK_TEST_HDFS: urls.hdfs === undefined ? undefined : new URL(urls.hdfs).host,
-    TIDEMARK_TEST_HDFS_RPC: urls.hdfsRpc,
-    TIDEMARK_TEST_TRINO: urls.trino,
-    TIDEMARK_TEST_ELASTICSEARCH: urls.elasticsearch,
-    TIDEMARK_TEST_REDIS: urls.redis,
-  }
-}
 
 export type TestEngines = { readonly environment: Readonly<Record<string, string>>; stop(): Promise<void> }
 
@@ -31,7 +19,7 @@ const none: TestEngines = { environment: {}, stop: async () => undefined }
 /** Starts what is not named by a variable already. Says what it leaves out, and never fails: tests without an engine are skipped, and counted. */
 export async function openTestEngines(environment: NodeJS.ProcessEnv, say: (line: string) => void, signal: AbortSignal): Promise<TestEngines> {
   if (environment['TIDEMARK_TEST_ENGINES'] === 'none') return none
-  if (Object.keys(variablesOf({})).some((name) => environment[name] !== undefined)) return none
+  if (Object.keys(environment).some((name) => /^TIDEMARK_TEST_(KAFKA|HDFS|TRINO|ELASTICSEARCH|REDIS)/.test(name))) return none
   // Below the system's folder, since Elasticsearch runs as a user who may not look into a home.
   const dataDirectory = mkdtempSync(join(tmpdir(), 'tidemark-engines-'))
   const stop = async (): Promise<void> => {
@@ -41,8 +29,7 @@ export async function openTestEngines(environment: NodeJS.ProcessEnv, say: (line
   try {
     const cacheDirectory = cacheDirectoryOf(environment)
     const { urls } = await startEngines({ names: engineNames, cacheDirectory, dataDirectory, basePorts: 'free', skipMissing: true, say, signal })
-    const named = Object.entries(variablesOf(urls)).filter((entry): entry is [string, string] => entry[1] !== undefined)
-    return { environment: { ...Object.fromEntries(named), TIDEMARK_TEST_ENGINES_DATA: dataDirectory }, stop }
+    return { environment: { ...testEnvironmentOf(urls), TIDEMARK_TEST_ENGINES_DATA: dataDirectory }, stop }
   } catch (thrown) {
     say(`The real engines did not start, so their tests are skipped: ${messageOf(thrown)}`)
     await stop().catch((failed: unknown) => say(messageOf(failed)))

@@ -1,12 +1,11 @@
 import { createReadStream, existsSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { ConfigError } from '#core/errors.ts'
 import type { CommonOptions } from '../command.ts'
 import { exitCodes, guarded, settingsOf, withCommonOptions } from '../command.ts'
 import type { EngineName } from '../engines/cluster.ts'
 import { engineNames } from '../engines/cluster.ts'
+import { cacheDirectoryOf } from '../engines/cache-directory.ts'
 import { logTail } from '../engines/processes.ts'
 import { startEngines } from '../engines/starter.ts'
 import { logFile } from '../engines/state.ts'
@@ -59,7 +58,7 @@ async function up(asked: readonly string[], options: UpOptions): Promise<void> {
     const engines = await startEngines({
       names: asked.length === 0 ? engineNames : asked.map(engineNamed),
       skipMissing: asked.length === 0,
-      cacheDirectory: cacheDirectory(options.cache),
+      cacheDirectory: cacheDirectoryOf(process.env, options.cache),
       dataDirectory,
       ...(options.nodes === undefined ? {} : { nodes: Number(options.nodes) }),
       say: (line) => progress.done(line),
@@ -171,7 +170,3 @@ function engineNamed(name: string): EngineName {
   return found
 }
 
-function cacheDirectory(asked: string | undefined): string {
-  const given = asked ?? process.env['TIDEMARK_ENGINES_CACHE']
-  return given === undefined || given === '' ? join(homedir(), '.cache', 'tidemark', 'engines') : resolve(given)
-}
