@@ -28,6 +28,9 @@ const settingNames: ReadonlySet<string> = new Set(['PERMISSION_DENIED', 'CATALOG
 
 /** HDFS, or the way there, is away. `RemoteException` is the NameNode's word, for example that it is in safe mode. */
 const awayTypes = /^java\.net\.|^org\.apache\.hadoop\.(ipc|net)\.|BlockMissingException|StandbyException|SafeModeException|ClosedChannelException|RetriableException/
+/** `INVALID_TABLE_PROPERTY` is what Trino says of a folder that it could not look into, for whatever reason. */
+const locationName = 'INVALID_TABLE_PROPERTY'
+const rightsTypes = /AccessControlException/
 const missingFile = /FileNotFoundException|NoSuchFileException/
 const missingText = /File does not exist|No such file|does not exist: hdfs/
 /** Damaged pages can break the reader in any way: then the fault lies within its code for the format. */
@@ -43,6 +46,10 @@ export function translateTrinoError(doing: string, error: TrinoError): TidemarkE
   if (settingNames.has(errorName)) {
     return new ConfigError(`Cannot ${doing}: Trino refuses it (${message}); correct user and catalog in QUERY_URL, or the rights of that user`, details)
   }
+  if (causes.some(lacksRights)) {
+    return new ConfigError(`Cannot ${doing}: HDFS does not let Trino look into the lake (${message}); run Trino as the lake's user on HDFS (HADOOP_USER_NAME), or give it the rights`, details)
+  }
+  if (errorName === locationName) return locationError(doing, error, causes)
   if (errorType === 'USER_ERROR') return new InvalidRequestError(`Cannot ${doing}: correct the SQL (${errorName}: ${message})`, details)
   if (errorType === 'INSUFFICIENT_RESOURCES') {
     return new UnavailableError(
@@ -52,6 +59,13 @@ export function translateTrinoError(doing: string, error: TrinoError): TidemarkE
   }
   if (readingNames.has(errorName) || causes.some(breaksInFormat)) return readingError(doing, error, causes)
   return new UnavailableError(`Cannot ${doing}: Trino failed (${errorName}: ${message}); try again, and see its log if that does not help`, details)
+}
+
+function locationError(doing: string, { errorName, message }: TrinoError, causes: readonly TrinoFailure[]): TidemarkError {
+  if (causes.some(({ type }) => awayTypes.test(type ?? ''))) {
+    return new UnavailableError(`Cannot ${doing}: Trino cannot reach HDFS (${errorName}: ${message}); start its NameNode and DataNodes, then try again`, { errorName, message })
+  }
+  return new ConfigError(`Cannot ${doing}: Trino cannot use a folder of the lake (${message}); check that Trino knows HDFS by the name that LAKE_LOCATION gives`, { errorName, message })
 }
 
 function readingError(doing: string, { errorName, message }: TrinoError, causes: readonly TrinoFailure[]): TidemarkError {
@@ -77,6 +91,10 @@ function causesOf(failure: TrinoFailure | undefined): readonly TrinoFailure[] {
 
 function saysMissing({ type, message }: TrinoFailure): boolean {
   return missingFile.test(type ?? '') || missingText.test(message ?? '')
+}
+
+function lacksRights({ type, message }: TrinoFailure): boolean {
+  return rightsTypes.test(type ?? '') || rightsTypes.test(message ?? '')
 }
 
 function breaksInFormat({ type, stack }: TrinoFailure): boolean {

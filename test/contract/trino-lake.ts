@@ -1,5 +1,6 @@
 /** A lake on the tests' HDFS in a folder of its own, and Trino's address, for the suites that need both. */
 import { strict as assert } from 'node:assert'
+import { cluster } from '#cli/engines/cluster.ts'
 import type { Lake } from '#core/ports.ts'
 import { openHdfsLake } from '#engines/hdfs-lake.ts'
 import { testEngine } from '../engines.ts'
@@ -12,7 +13,11 @@ export async function openTestLake(): Promise<TestLake> {
   const nameNode = testEngine('hdfs')
   assert(nameNode !== null, 'no HDFS')
   const folder = openHdfsFolder(nameNode)
-  const lake = await openHdfsLake({ url: folder.url(), location: `${testEngine('hdfsRpc') ?? 'hdfs://127.0.0.1:19000'}${folder.path}` })
+  // Trino runs as the lake's user, who may not make folders wherever the tests do.
+  await folder.call('PUT', 'MKDIRS', '', { permission: '755' })
+  await folder.call('PUT', 'SETPERMISSION', '..', { permission: '755' })
+  await folder.call('PUT', 'SETOWNER', '', { owner: cluster.users.lake })
+  const lake = await openHdfsLake({ url: `webhdfs://${nameNode}${folder.path}?user=${cluster.users.lake}`, location: `${testEngine('hdfsRpc') ?? 'hdfs://127.0.0.1:19000'}${folder.path}` })
   return {
     lake,
     folder,

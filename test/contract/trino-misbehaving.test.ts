@@ -214,6 +214,7 @@ describe('a server that is busy or away', () => {
 
 describe('errors of a query', () => {
   const hdfsAway = { type: 'io.trino.spi.TrinoException', message: 'x', cause: { type: 'java.net.ConnectException', message: 'Connection refused' } }
+  const forbidden = { type: 'io.trino.spi.TrinoException', message: 'x', cause: { type: 'org.apache.hadoop.security.AccessControlException', message: 'Permission denied' } }
   const gone = { type: 'io.trino.spi.TrinoException', message: 'x', cause: { type: 'java.io.FileNotFoundException', message: 'File does not exist: /a' } }
   const inFormat = { type: 'java.lang.ArrayIndexOutOfBoundsException', message: '7', stack: ['io.trino.parquet.reader.decoders.X.read(X.java:1)'] }
   const inEngine = { type: 'java.lang.NullPointerException', message: '7', stack: ['io.trino.operator.X.read(X.java:1)'] }
@@ -222,6 +223,10 @@ describe('errors of a query', () => {
     ['HIVE_CANNOT_OPEN_SPLIT', 'EXTERNAL', hdfsAway, UnavailableError],
     ['HIVE_CANNOT_OPEN_SPLIT', 'EXTERNAL', gone, CorruptError],
     ['HIVE_CANNOT_OPEN_SPLIT', 'EXTERNAL', undefined, CorruptError],
+    ['HIVE_CANNOT_OPEN_SPLIT', 'EXTERNAL', forbidden, ConfigError],
+    ['INVALID_TABLE_PROPERTY', 'USER_ERROR', forbidden, ConfigError],
+    ['INVALID_TABLE_PROPERTY', 'USER_ERROR', hdfsAway, UnavailableError],
+    ['INVALID_TABLE_PROPERTY', 'USER_ERROR', undefined, ConfigError],
     ['HIVE_BAD_DATA', 'EXTERNAL', undefined, CorruptError],
     ['HIVE_CURSOR_ERROR', 'EXTERNAL', hdfsAway, UnavailableError],
     ['HIVE_CURSOR_ERROR', 'EXTERNAL', undefined, CorruptError],
