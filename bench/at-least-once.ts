@@ -8,6 +8,7 @@ import type { Database } from '#store/database.ts'
 export type WorkMode = 'exactly-once' | 'offsets-apart' | 'no-pages'
 
 type Statement = { readonly name?: string; readonly text: string; readonly values?: unknown[] }
+type Asked = (statement: Statement) => Promise<unknown>
 
 /** A database whose flushes are taken apart on the way. */
 export function withOffsetsApart(database: Database, mode: Exclude<WorkMode, 'exactly-once'>): Database {
@@ -23,16 +24,17 @@ export function withOffsetsApart(database: Database, mode: Exclude<WorkMode, 'ex
 
 function taken(client: PoolClient, mode: WorkMode): PoolClient {
   const later: Statement[] = []
+  const ask = client.query.bind(client) as unknown as Asked
   const query = async (first: unknown, values?: unknown[]): Promise<unknown> => {
     const statement: Statement = typeof first === 'string' ? { text: first, ...(values === undefined ? {} : { values }) } : (first as Statement)
-    const { text = '', name } = statement
+    const { text, name } = statement
     if (text.includes('WITH moves AS')) {
       later.push(statement)
       return { rowCount: (statement.values![1] as unknown[]).length, rows: [] }
     }
     if (mode === 'no-pages' && (name === 'store_ledger_page' || text.includes('INTO live_counts'))) return { rowCount: 1, rows: [] }
-    const result: unknown = await client.query(statement as never)
-    if (/^\s*COMMIT/i.test(text)) for (const move of later.splice(0)) await moveApart(client, move)
+    const result: unknown = await ask(statement)
+    if (/^\s*COMMIT/i.test(text)) for (const move of later.splice(0)) await moveApart(ask, move)
     return result
   }
   return new Proxy(client, {
@@ -46,10 +48,10 @@ function taken(client: PoolClient, mode: WorkMode): PoolClient {
 }
 
 /** Committed as a flush is: without waiting for the disk. */
-async function moveApart(client: PoolClient, move: Statement): Promise<void> {
-  await client.query('BEGIN; SET LOCAL synchronous_commit = off')
-  await client.query(move as never)
-  await client.query('COMMIT')
+async function moveApart(ask: Asked, move: Statement): Promise<void> {
+  await ask({ text: 'BEGIN; SET LOCAL synchronous_commit = off' })
+  await ask(move)
+  await ask({ text: 'COMMIT' })
 }
 
 function isStream(first: unknown): boolean {

@@ -8,22 +8,37 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { benchEndToEnd } from './end-to-end.ts'
 import { benchFreshness } from './freshness.ts'
+import { benchHdfsArchive, missingForHdfs } from './hdfs-archive.ts'
+import { benchKafkaEndToEnd, missingForKafka, missingForKcat } from './kafka-end-to-end.ts'
+import { benchExactlyOnce } from './kafka-exactly-once.ts'
+import { benchKafkaFlink, missingForFlinkBench } from './kafka-flink.ts'
+import { benchKafkaFreshness } from './kafka-freshness.ts'
+import { benchKeys } from './kafka-keys.ts'
+import { benchPartitions } from './kafka-partitions.ts'
+import { benchRecovery } from './kafka-recovery.ts'
 import { benchMemory } from './memory.ts'
 import { benchMergedQueries } from './merged-query.ts'
 import { benchParquetWriter } from './parquet-writer.ts'
 import { benchPoison } from './poison.ts'
 import { benchSpeedLoop } from './speed-loop.ts'
+import type { Ratio } from './statistics.ts'
 
 type Line = { readonly what: string; readonly measured: string; readonly goal: string }
-type Bench = { readonly run: () => Promise<unknown>; readonly lines: (result: never) => readonly Line[] }
+type Bench = {
+  readonly run: () => Promise<unknown>
+  readonly lines: (result: never) => readonly Line[]
+  /** Why this machine cannot run it; null where it can. */
+  readonly missing: () => Promise<string | null>
+}
 
 const loadMax = 0.5
 
-function bench<T>(run: () => Promise<T>, lines: (result: T) => readonly Line[]): Bench {
-  return { run, lines }
+function bench<T>(run: () => Promise<T>, lines: (result: T) => readonly Line[], missing: Bench['missing'] = () => Promise.resolve(null)): Bench {
+  return { run, lines, missing }
 }
 
 const number = (value: number): string => value.toLocaleString('en-GB')
+const spread = ({ median, low, high }: Ratio): string => `${median.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`
 
 const benches: Readonly<Record<string, Bench>> = {
   loop: bench(
@@ -55,6 +70,68 @@ const benches: Readonly<Record<string, Bench>> = {
     () => benchMemory(1_000_000),
     (one) => [{ what: 'peak PSS of up and ingest, a million lines', measured: `${number(one.peakMiB)} MiB (${Object.entries(one.atPeakMiB).map(([name, mib]) => `${name} ${mib}`).join(', ')})`, goal: 'must 1,024' }],
   ),
+  kafka: bench(
+    async () => [await benchKafkaEndToEnd('bench', 2_000_000, 7), await benchKafkaEndToEnd('sparse', 1_000_000, 7)],
+    (results) =>
+      results.flatMap((one) => [
+        { what: `P1 Kafka to figures ÷ kafkajs doing nothing, ${one.profile}`, measured: `${spread(one.ofKafkajs)} = ${number(one.linesPerSecond)} ÷ ${number(one.kafkajsLinesPerSecond)} lines/s`, goal: 'must 0.12, aim 0.25' },
+        { what: `P2 the same ÷ kcat, ${one.profile}`, measured: `${spread(one.ofKcat)} (${number(one.kcatLinesPerSecond)} lines/s)`, goal: 'must 0.05, aim 0.10' },
+        { what: `  null benchmarks, ${one.profile}`, measured: `ours ${spread(one.nullOfOurs)}, kafkajs ${spread(one.nullOfKafkajs)}`, goal: '1.00 ± 0.10' },
+        { what: `  CPU s per million lines, ${one.profile}`, measured: `worker ${one.cpuSecondsPerMillion.worker}, PostgreSQL ${one.cpuSecondsPerMillion.postgres}, broker ${one.cpuSecondsPerMillion.broker}; peak ${one.peakMiB} MiB`, goal: 'reported' },
+      ]),
+    missingForKcat,
+  ),
+  'kafka-flink': bench(
+    async () => [await benchKafkaFlink('bench', 1_000_000, 7), await benchKafkaFlink('sparse', 1_000_000, 5)],
+    (results) =>
+      results.flatMap((one) => [
+        { what: `P3 ÷ Flink SQL on the same job, ${one.profile}`, measured: `${spread(one.ratio)} = ${number(one.linesPerSecond)} ÷ ${number(one.flinkLinesPerSecond)} lines/s (cold ${number(one.flinkColdLinesPerSecond)})`, goal: 'must 2, aim 3' },
+        { what: `P3m peak memory ÷ Flink's, ${one.profile}`, measured: `${one.memoryRatio} = ${number(one.peakMiB)} ÷ ${number(one.flinkPeakMiB)} MiB`, goal: 'must 0.33, aim 0.20' },
+      ]),
+    missingForFlinkBench,
+  ),
+  'kafka-exactly-once': bench(
+    () => benchExactlyOnce(1_000_000, 7),
+    (one) => [
+      { what: 'P4 exactly once ÷ offsets apart from figures', measured: spread(one.ofOffsetsApart), goal: 'must 0.85, aim 0.95' },
+      { what: 'P4 exactly once ÷ that, and no ledger pages', measured: spread(one.ofNoPages), goal: 'must 0.85, aim 0.95' },
+    ],
+    missingForKafka,
+  ),
+  'kafka-freshness': bench(
+    () => benchKafkaFreshness(60),
+    (one) => [{ what: 'P5 freshness at 300/s through Kafka', measured: `p50 ${one.p50Ms} ms, p99 ${one.p99Ms} ms, worst ${one.maxMs} ms`, goal: 'p99 must 2,000, aim 1,000' }],
+    missingForKafka,
+  ),
+  'kafka-keys': bench(
+    () => benchKeys(1_000_000, 5),
+    (one) => [
+      { what: 'P6 CPU s, ten times the keys ÷ the profile', measured: spread(one.tenfold), goal: 'must 1.5, aim 1.25' },
+      { what: 'P6b CPU s, a hundred times the keys ÷ the profile', measured: spread(one.hundredfold), goal: 'must 3.0, aim 2.0' },
+    ],
+    missingForKafka,
+  ),
+  'kafka-partitions': bench(
+    () => benchPartitions(1_000_000, 5),
+    (one) => [
+      { what: 'P7 12 partitions ÷ 1', measured: spread(one.twelveOfOne), goal: 'must 0.85, aim 0.95' },
+      { what: '  2 and 4 workers ÷ 1', measured: `${spread(one.twoWorkers)} and ${spread(one.fourWorkers)}`, goal: 'reported' },
+    ],
+    missingForKafka,
+  ),
+  'kafka-recovery': bench(
+    () => benchRecovery(5),
+    (one) => [{ what: 'P18 from kill -9 to a lag below 1 s', measured: `${one.restartedMedianSeconds.toFixed(1)} s started again, ${one.standbyMedianSeconds.toFixed(1)} s with a second worker`, goal: 'must 45, aim 15' }],
+    missingForKafka,
+  ),
+  'hdfs-archive': bench(
+    () => benchHdfsArchive(1_000_000, 7),
+    (one) => [
+      { what: 'P10 archive file into HDFS ÷ curl -L -T', measured: `${spread(one.archiver)} = ${one.megabytesPerSecond.archiver} ÷ ${one.megabytesPerSecond.curl} MB/s`, goal: 'must 0.5, aim 0.75' },
+      { what: '  the same, read back whole', measured: `${spread(one.readBack)} (${one.megabytesPerSecond.readBack} MB/s)`, goal: 'reported' },
+    ],
+    missingForHdfs,
+  ),
 }
 
 async function main(args: readonly string[]): Promise<void> {
@@ -70,8 +147,14 @@ async function main(args: readonly string[]): Promise<void> {
   if (load > loadMax) process.stderr.write(`The machine is busy (load ${load.toFixed(2)}): absolute numbers are low, and ratios are wider than they should be.\n`)
   const results: Record<string, unknown> = {}
   const lines: Line[] = []
-  for (const [name, { run, lines: linesOf }] of Object.entries(benches)) {
+  for (const [name, { run, lines: linesOf, missing }] of Object.entries(benches)) {
     if (names.length > 0 && !names.includes(name)) continue
+    const reason = await missing()
+    if (reason !== null) {
+      process.stderr.write(`${name} is skipped: ${reason}\n`)
+      lines.push({ what: name, measured: `skipped: ${reason}`, goal: '' })
+      continue
+    }
     process.stderr.write(`${name} …\n`)
     const result = await run()
     results[name] = result
