@@ -1,4 +1,5 @@
 /** The event log in Kafka. What the port promises is kept by the parts: kafka-reader.ts, kafka-producer.ts, kafka-group.ts, kafka-topics.ts. */
+import { setMaxListeners } from 'node:events'
 import { UnavailableError } from '#core/errors.ts'
 import type { EventLog, LogAppend, LogBatch, LogBounds, LogReadOptions, Vector } from '#core/ports.ts'
 import type { KafkaSettings } from './kafka-connection.ts'
@@ -72,6 +73,8 @@ class KafkaLog implements EventLog {
 
   constructor(options: Required<KafkaLogOptions>) {
     this.#options = options
+    // One listener for each reader that is open.
+    setMaxListeners(0, this.#closing.signal)
     const { url, clientId, connectTimeoutMs, requestTimeoutMs, appendTimeoutMs, transactionTimeoutMs } = options
     this.#settings = { address: parseKafkaUrl(url), clientId, connectTimeoutMs, requestTimeoutMs }
     this.#link = this.#open()

@@ -2,8 +2,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { cacheDirectoryOf } from '#cli/engines/cache-directory.ts'
+import { restartProcess, startEngines } from '#cli/engines/starter.ts'
+import { killProcess, stopEngines } from '#cli/engines/stop.ts'
 import { sourceHeader } from '#core/decode.ts'
 import { readCommitted } from '#store/committed.ts'
 import type { Lab } from '#test/lab.ts'
@@ -383,6 +389,37 @@ async function stoppedPartitions(lab: Lab): Promise<readonly { readonly partitio
 function sum(vector: ReadonlyMap<number, number>): number {
   return [...vector.values()].reduce((total, offset) => total + offset, 0)
 }
+
+/** Three brokers of its own, of which one may be killed. */
+describe(`on three brokers${whereMissing('kafka')}${isWhole ? '' : ' (skipped: in "npm run test:faults" alone)'}`, { skip: kafka === null || !isWhole, timeout: 300_000 }, () => {
+  test('S13 the broker that leads partitions is killed and comes back, each of the three in turn: reading, appending and the group go on, nothing is lost or doubled', async () => {
+    const dataDirectory = await mkdtemp(join(tmpdir(), 'tidemark-kafka-'))
+    const where = { dataDirectory, cacheDirectory: cacheDirectoryOf(process.env), nodes: 3, basePorts: 'free' } as const
+    await using cluster = new AsyncDisposableStack()
+    cluster.defer(async () => {
+      await stopEngines(dataDirectory)
+      await rm(dataDirectory, { recursive: true, force: true })
+    })
+    const { processes } = await startEngines({ ...where, names: ['kafka'] })
+    const brokers = processes.filter(({ engine }) => engine === 'kafka')
+    await using own = await openKafkaLab(brokers.map(({ ports }) => `127.0.0.1:${ports['client'] ?? Object.values(ports)[0]}`).join())
+    const { lab } = own
+    const traffic = openTraffic(lab, 133)
+    await using worker = new LoopWorker(lab)
+    for (const { name } of brokers) {
+      await traffic(60)
+      await expectE0(lab, 60_000)
+      await killProcess(dataDirectory, name)
+      // Two of three replicas are enough.
+      await traffic(60)
+      await expectE0(lab, 60_000)
+      await restartProcess(where, name)
+    }
+    await traffic(60)
+    await expectE0(lab, 60_000)
+    expect(worker.failure).toBeNull()
+  })
+})
 
 /** One letter, as the system's process table has it: T is stopped. */
 function stateOf(pid: number): string {
