@@ -102,9 +102,7 @@ export class FiguresFollower {
     await this.#look(follower)
     const changed = await this.#sendChanges(now, follower)
     const built = (await this.#sendMonthPage(follower)) || (await this.#finishBuilds())
-    if (changed || built) return true
-    await this.#checkSums()
-    return false
+    return changed || built || this.#checkSums()
   }
 
   async #sendChanges(now: StoreMoment, follower: FollowerPosition): Promise<boolean> {
@@ -308,19 +306,21 @@ export class FiguresFollower {
     return true
   }
 
-  /** With nothing to send: do the documents of each month add up to the figures? Those that differ are sent again whole. */
-  async #checkSums(): Promise<void> {
+  /** With nothing to send: do the documents of each month add up to the figures? Those that differ are sent again whole. Resolves to whether there is more to do at once. */
+  async #checkSums(): Promise<boolean> {
     if (performance.now() - this.#checkedAt >= checkIntervalMs) {
       for (const view of views) this.#checks.set(view, { months: null, tries: 0 })
       this.#checkedAt = performance.now()
     }
     const [next] = this.#checks
-    if (next === undefined) return
+    if (next === undefined) return false
     const [view, { months, tries }] = next
     this.#checks.delete(view)
     const undecided = await this.#checkView(view, months)
     // Behind the others: a month that moves is asked again a little later.
-    if (undecided !== null && undecided.size > 0 && tries < checkTriesMax) this.#checks.set(view, { months: undecided, tries: tries + 1 })
+    if (undecided === null || undecided.size === 0) return true
+    if (tries < checkTriesMax) this.#checks.set(view, { months: undecided, tries: tries + 1 })
+    return false
   }
 
   /** Resolves to the months that could not be compared, since they changed meanwhile; null where no index serves. */

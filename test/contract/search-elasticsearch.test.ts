@@ -16,7 +16,7 @@ const url = testEngine('elasticsearch')
 describe.skipIf(url === null)(`on a real Elasticsearch${whereMissing('elasticsearch')}`, () => {
   testSearchIndex('Elasticsearch', async () => {
     const search = await openElasticsearch({ url: url! })
-    return { search, [Symbol.asyncDispose]: () => search[Symbol.asyncDispose]() as Promise<void> }
+    return { search, [Symbol.asyncDispose]: () => search[Symbol.asyncDispose]() }
   })
 
   test('refuses single documents for good and takes their neighbours: an unknown field, a number that is none, a number too large', async () => {
