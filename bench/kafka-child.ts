@@ -2,12 +2,14 @@
 import { Kafka, logLevel } from 'kafkajs'
 import { openDecoder } from '#core/decode.ts'
 import { views } from '#core/views/all.ts'
+import { openElasticsearch } from '#engines/elasticsearch.ts'
 import { openKafkaLog } from '#engines/kafka-log.ts'
 import { maintainLedger } from '#speed/maintenance.ts'
+import { runSearchFollower } from '#speed/search-follower.ts'
 import { runSpeedWorker } from '#speed/worker.ts'
 import { openDatabase } from '#store/database.ts'
 import { withOffsetsApart } from './at-least-once.ts'
-import type { ChildMessage, IdleRead, ParentMessage, WorkOrder } from './kafka-children.ts'
+import type { ChildMessage, FollowOrder, IdleRead, ParentMessage, WorkOrder } from './kafka-children.ts'
 import { benchCurrency, benchZone } from './speed-loop.ts'
 
 const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined }
@@ -55,12 +57,27 @@ async function work(order: WorkOrder): Promise<void> {
   }
 }
 
+/** Feeds Elasticsearch with a store's figures and sales until stopped. */
+async function follow(order: FollowOrder): Promise<void> {
+  stop = new AbortController()
+  await using database = openDatabase({ url: order.databaseUrl, schema: order.schema })
+  await using log = await openKafkaLog({ url: order.logUrl, groupPrefix: order.group })
+  await using search = await openElasticsearch({ url: order.searchUrl })
+  const cpuBefore = process.cpuUsage()
+  const decoder = openDecoder({ zone: benchZone, currency: benchCurrency })
+  const options = { database, search, prefix: order.schema.replaceAll('_', '-'), log, decoder, topic: order.topic, zone: benchZone, logger: quiet }
+  await runSearchFollower({ ...options, onFollowing: () => tell({ is: 'started' }) }, stop.signal)
+  const { user, system } = process.cpuUsage(cpuBefore)
+  tell({ is: 'worked', cpuSeconds: (user + system) / 1e6 })
+}
+
 /** Reads a whole topic, as fast as kafkajs does. */
 async function readIdle({ brokers, topic, records, group }: IdleRead): Promise<void> {
   const kafka = new Kafka({ clientId: 'bench', brokers: brokers.split(','), logLevel: logLevel.NOTHING })
   const consumer = kafka.consumer({ groupId: group, maxBytesPerPartition: 8 * 1024 * 1024, maxBytes: 64 * 1024 * 1024, maxWaitTimeInMs: 10, minBytes: 1 })
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })
+  const cpuBefore = process.cpuUsage()
   const startedAt = performance.now()
   let joinedAt = startedAt
   consumer.on('consumer.group_join', () => (joinedAt = performance.now()))
@@ -75,13 +92,20 @@ async function readIdle({ brokers, topic, records, group }: IdleRead): Promise<v
     },
   })
   const endedAt = await done.promise
-  tell({ is: 'read', seconds: (endedAt - joinedAt) / 1000, secondsWithJoin: (endedAt - startedAt) / 1000 })
+  const { user, system } = process.cpuUsage(cpuBefore)
+  tell({ is: 'read', seconds: (endedAt - joinedAt) / 1000, secondsWithJoin: (endedAt - startedAt) / 1000, cpuSeconds: (user + system) / 1e6 })
   await consumer.disconnect()
 }
 
+async function perform(message: ParentMessage): Promise<void> {
+  if (message.do === 'work') await work(message)
+  else if (message.do === 'read') await readIdle(message)
+  else if (message.do === 'follow') await follow(message)
+  else stop.abort()
+}
+
 process.on('message', (message: ParentMessage) => {
-  const doing = message.do === 'work' ? work(message) : message.do === 'read' ? readIdle(message) : Promise.resolve(stop.abort())
-  doing.catch((thrown: unknown) => tell({ is: 'failed', reason: thrown instanceof Error ? String(thrown.stack) : String(thrown) }))
+  perform(message).catch((thrown: unknown) => tell({ is: 'failed', reason: thrown instanceof Error ? String(thrown.stack) : String(thrown) }))
 })
 process.on('disconnect', () => process.exit())
 tell({ is: 'ready' })

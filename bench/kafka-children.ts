@@ -19,13 +19,14 @@ export type WorkOrder = {
   readonly flushRecordsMax?: number
 }
 export type IdleRead = { readonly do: 'read'; readonly brokers: string; readonly topic: string; readonly records: number; readonly group: string }
-export type ParentMessage = WorkOrder | IdleRead | { readonly do: 'stop' }
+export type FollowOrder = Omit<WorkOrder, 'do' | 'mode' | 'views' | 'flushRecordsMax'> & { readonly do: 'follow'; readonly searchUrl: string }
+export type ParentMessage = WorkOrder | IdleRead | FollowOrder | { readonly do: 'stop' }
 export type ChildMessage =
   | { readonly is: 'ready' }
   | { readonly is: 'started' }
   | { readonly is: 'flushed'; readonly records: number }
   | { readonly is: 'worked'; readonly cpuSeconds: number }
-  | { readonly is: 'read'; readonly seconds: number; readonly secondsWithJoin: number }
+  | { readonly is: 'read'; readonly seconds: number; readonly secondsWithJoin: number; readonly cpuSeconds: number }
   | { readonly is: 'failed'; readonly reason: string }
 
 const program = fileURLToPath(new URL('./kafka-child.ts', import.meta.url))
@@ -135,7 +136,7 @@ export async function countTopic(cluster: BenchCluster, children: readonly Bench
 }
 
 /** kafkajs reading the topic and doing nothing. */
-export async function readTopicIdle(cluster: BenchCluster, child: BenchChild, filled: Pick<FilledTopic, 'topic' | 'records'>): Promise<{ seconds: number; secondsWithJoin: number }> {
+export async function readTopicIdle(cluster: BenchCluster, child: BenchChild, filled: Pick<FilledTopic, 'topic' | 'records'>): Promise<{ seconds: number; secondsWithJoin: number; cpuSeconds: number }> {
   const read = child.heard('read')
   child.tell({ do: 'read', brokers: cluster.brokers, topic: filled.topic, records: filled.records, group: `idle-${randomUUID()}` })
   return read

@@ -21,6 +21,8 @@ export type KafkaEndToEndResult = {
   readonly kcatLinesPerSecond: number
   /** P1; kafkajs without its joining of the group, which is faster. */
   readonly ofKafkajs: Ratio
+  /** The same in CPU seconds: kafkajs's process ÷ our worker's, and ÷ our worker's and PostgreSQL's. What else runs on the machine tells less here. */
+  readonly cpuOfKafkajs: { readonly worker: Ratio; readonly withPostgres: Ratio }
   /** P2. */
   readonly ofKcat: Ratio
   /** The same thing against itself, run after run. */
@@ -35,12 +37,20 @@ export const missingForKcat = (): Promise<string | null> => missingHere(['kafka'
 
 let stores = 0
 
-/** Counts the topic into a new store, checks it against the truth, and drops it. */
-export async function countAndCheck(cluster: BenchCluster, children: readonly BenchChild[], filled: FilledTopic, options: CountOptions = {}): Promise<Counting> {
+/** Counts the topic into a new store, checks it against the truth, and drops it. `beside` starts something that runs meanwhile, and gives how to end it. */
+export async function countAndCheck(
+  cluster: BenchCluster,
+  children: readonly BenchChild[],
+  filled: FilledTopic,
+  options: CountOptions = {},
+  beside: (schema: string) => Promise<() => Promise<void>> = () => Promise.resolve(() => Promise.resolve()),
+): Promise<Counting> {
   const schema = `bench_${stores++}`
   const database = await openBenchDatabase(cluster.server.url, schema)
   try {
+    const end = await beside(schema)
     const counting = await countTopic(cluster, children, schema, filled, options)
+    await end()
     await requireTruth(database, (options.views ?? ['revenue', 'product_sales', 'product_city_sales', 'pace']).map((view) => `merged_${view}`), filled.truth)
     return counting
   } finally {
@@ -67,6 +77,7 @@ export async function benchKafkaEndToEnd(profile: ProfileName, lines: number, pa
   await using reader = await startChild()
   const ours: Counting[] = []
   const kafkajs: number[] = []
+  const kafkajsCpu: number[] = []
   const kcat: number[] = []
   for (let pair = -1; pair < pairs; pair++) {
     const idle = await readTopicIdle(cluster, reader, filled)
@@ -76,6 +87,7 @@ export async function benchKafkaEndToEnd(profile: ProfileName, lines: number, pa
     // The first round warms up.
     if (pair < 0) continue
     kafkajs.push(idle.seconds)
+    kafkajsCpu.push(idle.cpuSeconds)
     kcat.push(ofKcat)
     ours.push(counting)
   }
@@ -88,6 +100,10 @@ export async function benchKafkaEndToEnd(profile: ProfileName, lines: number, pa
     kafkajsLinesPerSecond: Math.round(filled.records / median(kafkajs)),
     kcatLinesPerSecond: Math.round(filled.records / median(kcat)),
     ofKafkajs: ratioOf(kafkajs, seconds),
+    cpuOfKafkajs: {
+      worker: ratioOf(kafkajsCpu, ours.map((one) => one.workerCpuSeconds)),
+      withPostgres: ratioOf(kafkajsCpu, ours.map((one) => one.workerCpuSeconds + one.postgresCpuSeconds)),
+    },
     ofKcat: ratioOf(kcat, seconds),
     nullOfOurs: nullOf(seconds),
     nullOfKafkajs: nullOf(kafkajs),

@@ -16,6 +16,7 @@ import { benchKafkaFreshness } from './kafka-freshness.ts'
 import { benchKeys } from './kafka-keys.ts'
 import { benchPartitions } from './kafka-partitions.ts'
 import { benchRecovery } from './kafka-recovery.ts'
+import { benchKafkaSearch, missingForSearch } from './kafka-search.ts'
 import { benchMemory } from './memory.ts'
 import { benchMergedQueries } from './merged-query.ts'
 import { benchParquetWriter } from './parquet-writer.ts'
@@ -75,6 +76,7 @@ const benches: Readonly<Record<string, Bench>> = {
     (results) =>
       results.flatMap((one) => [
         { what: `P1 Kafka to figures ÷ kafkajs doing nothing, ${one.profile}`, measured: `${spread(one.ofKafkajs)} = ${number(one.linesPerSecond)} ÷ ${number(one.kafkajsLinesPerSecond)} lines/s`, goal: 'must 0.12, aim 0.25' },
+        { what: `  the same in CPU seconds, ${one.profile}`, measured: `worker alone ${spread(one.cpuOfKafkajs.worker)}, with PostgreSQL ${spread(one.cpuOfKafkajs.withPostgres)}`, goal: 'reported' },
         { what: `P2 the same ÷ kcat, ${one.profile}`, measured: `${spread(one.ofKcat)} (${number(one.kcatLinesPerSecond)} lines/s)`, goal: 'must 0.05, aim 0.10' },
         { what: `  null benchmarks, ${one.profile}`, measured: `ours ${spread(one.nullOfOurs)}, kafkajs ${spread(one.nullOfKafkajs)}`, goal: '1.00 ± 0.10' },
         { what: `  CPU s per million lines, ${one.profile}`, measured: `worker ${one.cpuSecondsPerMillion.worker}, PostgreSQL ${one.cpuSecondsPerMillion.postgres}, broker ${one.cpuSecondsPerMillion.broker}; peak ${one.peakMiB} MiB`, goal: 'reported' },
@@ -123,6 +125,11 @@ const benches: Readonly<Record<string, Bench>> = {
     () => benchRecovery(5),
     (one) => [{ what: 'P18 from kill -9 to a lag below 1 s', measured: `${one.restartedMedianSeconds.toFixed(1)} s started again, ${one.standbyMedianSeconds.toFixed(1)} s with a second worker`, goal: 'must 45, aim 15' }],
     missingForKafka,
+  ),
+  'kafka-search': bench(
+    () => benchKafkaSearch(1_000_000, 5),
+    (one) => [{ what: 'P1 while Elasticsearch is fed ÷ alone', measured: `${spread(one.ratio)} = ${number(one.followedLinesPerSecond)} ÷ ${number(one.aloneLinesPerSecond)} lines/s`, goal: 'reported' }],
+    missingForSearch,
   ),
   'hdfs-archive': bench(
     () => benchHdfsArchive(1_000_000, 7),
