@@ -11,7 +11,7 @@ import type { Database } from '#store/database.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
-import { sha256Of } from './file-digest.ts'
+import { isWhole, sha256Of } from './file-digest.ts'
 import { readLakeRange } from './lake-range.ts'
 
 export type ArchiveOptions = {
@@ -64,11 +64,6 @@ export async function repairArchive(options: ArchiveOptions, epoch: number): Pro
     repaired.push(rewritten.path)
   }
   return repaired
-}
-
-async function isWhole(lake: Lake, file: ArchiveFile): Promise<boolean> {
-  const entry = await lake.stat(file.path)
-  return entry !== null && entry.bytes === file.bytes && (await sha256Of(await lake.get(file.path))) === file.sha256
 }
 
 function* pieces(range: ArchiveRange, offsetsMax: number): Iterable<ArchiveRange> {

@@ -23,3 +23,9 @@ export async function checkDigests(lake: Lake, files: readonly ArchiveFile[], ca
     throw new CorruptError(`The registered file ${path} holds other bytes than were registered. Put it back, or write it again from the log with "tidemark batch repair".`, { path }, cause)
   }
 }
+
+/** Whether the lake holds the registered file with its registered bytes. */
+export async function isWhole(lake: Lake, file: ArchiveFile): Promise<boolean> {
+  const entry = await lake.stat(file.path)
+  return entry !== null && entry.bytes === file.bytes && (await sha256Of(await lake.get(file.path))) === file.sha256
+}

@@ -8,6 +8,7 @@ import type { Lake, LogBatch, LogHeaders, LogRecord, QueryEngine } from '#core/p
 import type { Queryable } from '#store/database.ts'
 import { filesOfRange } from '#store/register.ts'
 import { archiveColumns } from './archive-columns.ts'
+import { isWhole } from './file-digest.ts'
 import { orphanFolder } from './orphans.ts'
 import { batchSql } from './sql-files.ts'
 
@@ -18,8 +19,13 @@ type RangeFile = { readonly path: string; readonly from: number; readonly to: nu
 /** The records of `from` inclusive to `to` exclusive, in order; null where the lake does not hold the whole range. */
 export async function readLakeRange(options: LakeRangeOptions, topic: string, partition: number, from: number, to: number): Promise<AsyncIterable<LogBatch> | null> {
   const registered = await filesOfRange(options.queryable, topic, partition, from, to)
-  const known = chainOf(registered.map((file) => ({ path: file.path, from: file.fromOffset, to: file.toOffset })), from, to)
-  const chain = known ?? chainOf([...registered.map((file) => ({ path: file.path, from: file.fromOffset, to: file.toOffset })), ...(await findFiles(options.lake, topic, partition))], from, to)
+  const known: RangeFile[] = []
+  for (const file of registered) {
+    if (file.rows === 0 || (await isWhole(options.lake, file))) known.push({ path: file.path, from: file.fromOffset, to: file.toOffset })
+  }
+  // One that is registered and not whole must not come in by its name.
+  const others = (await findFiles(options.lake, topic, partition)).filter(({ path }) => !registered.some((file) => file.path === path))
+  const chain = chainOf(known, from, to) ?? chainOf([...known, ...others], from, to)
   if (chain === null) return null
   return readChain(options, partition, chain, from, to)
 }
