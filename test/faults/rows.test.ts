@@ -6,7 +6,8 @@ const speedRows = ['S1', 'S2', 'S4', 'S5', 'S6', 'S8', 'S19', 'S20', 'S21', 'S22
 const dataRows = ['D1', 'D2', 'D3', 'D4', 'D5', 'D6', 'D7', 'D8', 'D11']
 const lakeRows = ['L1', 'L2', 'L3', 'L4', 'L5', 'L6', 'L7', 'L8', 'L9', 'L10', 'L13', 'L14', 'L15', 'L16', 'L17', 'L18', 'L19', 'L20']
 const servingRows = ['V2', 'V3']
-const rows = [...speedRows, ...dataRows, ...lakeRows, ...servingRows]
+const searchRows = ['S3', 'S10', 'S11', 'S12', 'V1']
+const rows = [...speedRows, ...dataRows, ...lakeRows, ...servingRows, ...searchRows]
 
 /** Names of the tests written in the files here, as their source gives them. */
 function testNames(): string[] {

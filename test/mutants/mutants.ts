@@ -22,6 +22,8 @@ const layerLaws = 'test/integration/laws/layers.test.ts'
 const agreement = 'test/unit/generator/decoder-agreement.test.ts'
 const idKey = 'test/unit/core/id-key.test.ts'
 const postgresLog = 'test/integration/engines/postgres-log.test.ts'
+const searchLaws = 'test/integration/search/laws.test.ts'
+const searchRows = 'test/faults/search-rows.test.ts'
 const logContract = 'test/contract/postgres-log.test.ts'
 const lakeContract = 'test/contract/disk-lake.test.ts'
 const lossRows = 'test/faults/loss-rows.test.ts'
@@ -88,4 +90,9 @@ export const mutants: readonly Mutant[] = [
   { name: '53-rebuilt-topic-keeps-its-offsets', breaks: 'a topic that was made anew is read on at the old offsets', caughtBy: [by(lossRows, 'nothing is added or taken until it is given up; then the new one is counted from its beginning, and copies in it are copies')] },
   { name: '54-restored-database-keeps-its-name', breaks: 'a database that was put back meets its own future outside', caughtBy: [by(lossRows, 'S9 an hour ago, while the log and the lake went on')] },
   { name: '55-refilled-with-a-hole', breaks: 'a range that the lake holds in part passes for whole', caughtBy: [by(lossRows, 'S14 the lake has only a part of it')], noticedWith: 'SuppressedError' },
+  { name: '60-search-passes-what-has-not-ended', breaks: 'the follower’s position passes a transaction that still runs', caughtBy: [by(searchLaws, 'a flush that commits after a later one is not passed over')] },
+  { name: '61-search-version-by-the-clock', breaks: 'a document’s version is the time of sending', caughtBy: [by(searchLaws, 'a document never goes back: what an old reading sends after a newer one changes nothing')] },
+  { name: '62-search-number-not-synced', breaks: 'documents are sent before what they say is durable', caughtBy: [by(searchRows, 'S10 PostgreSQL crashes and loses flushes that it had not synced')] },
+  { name: '63-search-merge-hides-a-change', breaks: 'a merged row looks as old as its oldest', caughtBy: [by(searchLaws, 'nor one that is merged with older rows before the follower looks')] },
+  { name: '64-search-forgets-what-is-pruned', breaks: 'pruning takes away changes that were not sent', caughtBy: [by(searchLaws, 'pruning what was not sent yet makes its months due')] },
 ]
