@@ -18,6 +18,7 @@ import { cutEpoch } from '#store/epochs.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
 import { checkTiling, listFiles } from '#store/register.ts'
+import { archiveColumns } from './archive-columns.ts'
 import { archiveUpTo } from './archive.ts'
 import type { CrossCheck } from './cross-check.ts'
 import { crossCheck } from './cross-check.ts'
@@ -93,6 +94,7 @@ async function finishBatch(options: BatchOptions, batch: Batch, owner: PoolClien
     await options.before?.('publish', batch)
     await publish(database, batch, recomputed.eventsRead, recomputed.eventsCounted, check)
     options.onStep?.('publish', `batch ${batch.batch} serves`)
+    await share(options, [...oldFiles, ...newFiles])
     return { batch: await readBatch(database.pool, batch.batch), crossCheck: check, files }
   } catch (thrown) {
     if (!(thrown instanceof HeldError)) await failBatch(database, batch.batch, messageOf(thrown)).catch(() => undefined)
@@ -117,6 +119,16 @@ async function archive(options: BatchOptions, batch: Batch): Promise<ArchiveFile
     batch.epoch,
   )
   return files
+}
+
+/** People who ask the query engine themselves find the archive up to the horizon under the topic's name. The batch serves whether that can be told or not. */
+async function share({ engine, topic, onStep }: BatchOptions, files: readonly ArchiveFile[]): Promise<void> {
+  const paths = files.filter((file) => file.rows > 0).map((file) => file.path)
+  try {
+    await engine.share?.(topic, paths, archiveColumns)
+  } catch (thrown) {
+    onStep?.('publish', `the query engine's own table ${topic} stays as it was: ${messageOf(thrown)}`)
+  }
 }
 
 async function publish(database: Database, batch: Batch, eventsRead: number, eventsCounted: number, check: CrossCheck): Promise<void> {
