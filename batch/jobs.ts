@@ -64,6 +64,24 @@ export function openJobs({ url, namespace }: JobsOptions, onError: (thrown: unkn
   }
 }
 
+export type Scheduler = { readonly pattern: string | null; readonly zone: string | null; readonly nextMs: number | null }
+
+/** The schedule as the queue has it, or null. Writes nothing: PostgreSQL's schema must be there, and is not brought up to date. Throws what the queue throws. */
+export async function readScheduler({ url, namespace }: JobsOptions, id: string): Promise<Scheduler | null> {
+  const isRedis = /^rediss?:\/\//.test(url)
+  const queue: Queue = isRedis
+    ? new Queue(queueName, { connection: redisConnection(url), prefix: `{${namespace}}`, skipMetasUpdate: true })
+    : (new (withBackend(createPostgresBackend).Queue)(queueName, { connection: { connectionString: url, schema: namespace, migrate: false }, skipMetasUpdate: true }) as unknown as Queue)
+  // Whoever asks hears of it from the question.
+  queue.on('error', () => undefined)
+  try {
+    const found = await within(queue.getJobScheduler(id), 'look for the schedule')
+    return found === undefined ? null : { pattern: found.pattern ?? null, zone: found.tz ?? null, nextMs: found.next ?? null }
+  } finally {
+    await closing(queue.close())
+  }
+}
+
 type Backend = { readonly queue: Queue; readonly openWorker: (process: () => Promise<void>) => Worker }
 
 function onRedis(url: string, namespace: string): Backend {

@@ -6,7 +6,7 @@ import { dayMs, formatDay } from '#core/calendar.ts'
 import type { ZoneCalendar } from '#core/calendar.ts'
 import type { Jobs } from './jobs.ts'
 
-const schedulerId = 'nightly'
+export const schedulerId = 'nightly'
 const askJob = 'ask'
 const watchIntervalMsDefault = 60_000
 

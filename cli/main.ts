@@ -1,6 +1,7 @@
 /** The command line: wires commands, and nothing else. */
 import { Command } from 'commander'
 import { addBatch } from './commands/batch.ts'
+import { addDoctor } from './commands/doctor.ts'
 import { addEngines } from './commands/engines.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addIngest } from './commands/ingest.ts'
@@ -32,7 +33,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addSearch, addServe, addEngines, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addSearch, addServe, addEngines, addDoctor, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()

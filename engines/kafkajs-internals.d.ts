@@ -20,7 +20,7 @@ declare module 'kafkajs/src/protocol/requests/apiKeys.js' {
   const apiKeys: Readonly<Record<ApiName, number>>
   export type ApiName =
     | 'Produce' | 'Fetch' | 'ListOffsets' | 'Metadata' | 'OffsetCommit' | 'GroupCoordinator' | 'JoinGroup' | 'Heartbeat' | 'LeaveGroup' | 'SyncGroup'
-    | 'ApiVersions' | 'CreateTopics' | 'InitProducerId' | 'AddPartitionsToTxn' | 'EndTxn' | 'SaslAuthenticate'
+    | 'ApiVersions' | 'CreateTopics' | 'DescribeConfigs' | 'InitProducerId' | 'AddPartitionsToTxn' | 'EndTxn' | 'SaslAuthenticate'
   export default apiKeys
 }
 
