@@ -70,7 +70,7 @@ export type Scheduler = { readonly pattern: string | null; readonly zone: string
 export async function readScheduler({ url, namespace }: JobsOptions, id: string): Promise<Scheduler | null> {
   const isRedis = /^rediss?:\/\//.test(url)
   const queue: Queue = isRedis
-    ? new Queue(queueName, { connection: redisConnection(url), prefix: `{${namespace}}`, skipMetasUpdate: true })
+    ? new Queue(queueName, { connection: redisConnection(url), prefix: `{${namespace}}`, skipMetasUpdate: true, skipVersionCheck: true })
     : (new (withBackend(createPostgresBackend).Queue)(queueName, { connection: { connectionString: url, schema: namespace, migrate: false }, skipMetasUpdate: true }) as unknown as Queue)
   // Whoever asks hears of it from the question.
   queue.on('error', () => undefined)

@@ -31,10 +31,12 @@ async function lookAtKafka(report: Report, settings: Settings, reaching: Promise
   const facts = await inspectKafka({ url: settings.logUrl, topics, requestTimeoutMs, signal })
   judgeKafka(report, facts)
   const found = facts.topics.get(transactionsTopic)
-  if (found === null || found === undefined || found.partitions.some(({ hasLeader }) => !hasLeader)) return
+  // Where it has no leader, it would be asked in vain.
+  if (found?.partitions.some(({ hasLeader }) => !hasLeader) === true) return
   const { schema } = settings
   await using log = await openKafkaLog({ url: settings.logUrl, groupPrefix: schema, clientId: 'tidemark-doctor', connectTimeoutMs: requestTimeoutMs, requestTimeoutMs, callTimeoutMs: readTimeoutMs })
-  await lookAtPositions(report, log, await reaching.catch(() => null), retentionMsOf(found), signal)
+  const retentionMs = found === null || found === undefined ? null : retentionMsOf(found)
+  await lookAtPositions(report, { log, topic: transactionsTopic, access: await reaching.catch(() => null), retentionMs }, signal)
 }
 
 async function lookAtEmbedded(report: Report, settings: Settings, reaching: Promise<StoreAccess>, signal: AbortSignal): Promise<void> {
@@ -46,7 +48,7 @@ async function lookAtEmbedded(report: Report, settings: Settings, reaching: Prom
   const { openPostgresLog } = await import('#engines/postgres-log.ts')
   await using log = await openPostgresLog({ connectionString: url, schema: logSchema, pollIntervalMs: settings.logPollIntervalMs })
   report.ok('reachable', 'tables of a PostgreSQL; it keeps what is not archived, and log time is its own')
-  await lookAtPositions(report, log, access, null, signal)
+  await lookAtPositions(report, { log, topic: transactionsTopic, access, retentionMs: null }, signal)
 }
 
 /** Opening the log would make it. */
@@ -120,29 +122,55 @@ function listed(partitions: readonly { readonly partition: number }[]): string {
   return `partition ${partitions.map(({ partition }) => partition).join(', ')}`
 }
 
+export type Positions = {
+  readonly log: EventLog
+  readonly topic: string
+  /** null where the database cannot be reached. */
+  readonly access: StoreAccess | null
+  /** null where the log forgets nothing that is not archived. */
+  readonly retentionMs: number | null
+}
+
+/** Offsets may have gaps: the ends of transactions take some. */
+function atMost(offsets: number): string {
+  return `at most ${plural(offsets, 'record')}`
+}
+
 /** Lag of the speed layer, and the age of the oldest record that only the log has. */
-async function lookAtPositions(report: Report, log: EventLog, access: StoreAccess | null, retentionMs: number | null, signal: AbortSignal): Promise<void> {
-  let bounds: LogBounds
-  try {
-    bounds = await log.bounds(transactionsTopic)
-  } catch (thrown) {
-    if (!(thrown instanceof ConfigError)) throw thrown
-    return report.ok('lag', `there is no topic ${transactionsTopic} yet`)
-  }
+export async function lookAtPositions(report: Report, positions: Positions, signal: AbortSignal): Promise<void> {
+  const { log, topic, access } = positions
+  const bounds = await boundsOf(log, topic)
   const database = access?.database ?? null
   const status = await access?.status().catch(() => null)
   if (database === null || status === null || status === undefined) {
+    if (bounds === null) return report.ok('lag', `there is no topic ${topic} yet`)
     const held = [...bounds.end].reduce((sum, [partition, end]) => sum + end - (bounds.first.get(partition) ?? 0), 0)
-    return report.ok('lag', `${plural(held, 'record')} in ${plural(bounds.end.size, 'partition')}; the store, which knows what is counted, does not run`)
+    return report.ok('lag', `${atMost(held)} in ${plural(bounds.end.size, 'partition')}; the store, which knows what is counted, does not run`)
   }
-  const [committed, archived] = await Promise.all([readCommitted(database.pool, transactionsTopic), archiveEnds(database.pool, transactionsTopic)])
+  const [committed, archived] = await Promise.all([readCommitted(database.pool, topic), archiveEnds(database.pool, topic)])
+  if (bounds === null) return judgeMissingTopic(report, topic, committed)
   judgePartitions(report, committed, bounds)
   const lag = [...bounds.end].reduce((sum, [partition, end]) => sum + Math.max(0, end - (committed.get(partition) ?? bounds.first.get(partition) ?? 0)), 0)
-  const uncountedMs = lag === 0 ? null : await oldestMs(log, committed, bounds, signal)
-  const says = lag === 0 ? 'everything in the log is counted' : `${plural(lag, 'record')} not counted yet${uncountedMs === null ? '' : `, the oldest ${durationText(Math.max(0, Date.now() - uncountedMs))} old`}`
+  const uncountedMs = lag === 0 ? null : await oldestMs(positions, committed, bounds, signal)
+  const says = lag === 0 ? 'everything in the log is counted' : `${atMost(lag)} not counted yet${uncountedMs === null ? '' : `, the oldest ${durationText(Math.max(0, Date.now() - uncountedMs))} old`}`
   if (uncountedMs !== null && Date.now() - uncountedMs > lagWarnMs) report.warn('lag', says, 'See that speed workers run; tidemark speed adds one, up to one per partition.')
   else report.ok('lag', says)
-  await judgeArchive(report, log, archived, bounds, retentionMs, signal)
+  await judgeArchive(report, positions, archived, bounds, signal)
+}
+
+async function boundsOf(log: EventLog, topic: string): Promise<LogBounds | null> {
+  try {
+    return await log.bounds(topic)
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) return null
+    throw thrown
+  }
+}
+
+function judgeMissingTopic(report: Report, topic: string, committed: ReadonlyMap<number, number>): void {
+  const counted = [...committed.values()].some((offset) => offset > 0)
+  if (counted) report.fail('partitions', `the log has no topic ${topic}, of which the figures count records`, 'Give LOG_URL the log that these figures came from; what is archived is safe.')
+  else report.ok('lag', `there is no topic ${topic} yet`)
 }
 
 function judgePartitions(report: Report, committed: ReadonlyMap<number, number>, { end }: LogBounds): void {
@@ -153,7 +181,8 @@ function judgePartitions(report: Report, committed: ReadonlyMap<number, number>,
   if (gone.length + beyond.length === 0 && committed.size > 0) report.ok('partitions', `${plural(end.size, 'partition')}, ${committed.size} of them counted from`)
 }
 
-async function judgeArchive(report: Report, log: EventLog, archived: ReadonlyMap<number, number>, bounds: LogBounds, retentionMs: number | null, signal: AbortSignal): Promise<void> {
+async function judgeArchive(report: Report, positions: Positions, archived: ReadonlyMap<number, number>, bounds: LogBounds, signal: AbortSignal): Promise<void> {
+  const { retentionMs } = positions
   const lost = [...bounds.first].filter(([partition, first]) => archived.has(partition) && archived.get(partition)! < first)
   for (const [partition, first] of lost) {
     report.fail('archive', `partition ${partition} begins at ${first}, and is archived to ${archived.get(partition)} only: what lies between is gone from the log`, `Put the log back, or: tidemark batch accept-loss ${partition}:${archived.get(partition)}-${first}`)
@@ -161,9 +190,9 @@ async function judgeArchive(report: Report, log: EventLog, archived: ReadonlyMap
   if (lost.length > 0) return
   const atRisk = [...bounds.end].reduce((sum, [partition, end]) => sum + Math.max(0, end - (archived.get(partition) ?? bounds.first.get(partition) ?? 0)), 0)
   if (atRisk === 0) return report.ok('archive', 'everything in the log is archived')
-  const oldest = await oldestMs(log, archived, bounds, signal)
+  const oldest = await oldestMs(positions, archived, bounds, signal)
   const ageMs = oldest === null ? 0 : Math.max(0, Date.now() - oldest)
-  const says = `${plural(atRisk, 'record')} not archived yet, the oldest ${durationText(ageMs)} old`
+  const says = `${atMost(atRisk)} not archived yet, the oldest ${durationText(ageMs)} old`
   if (retentionMs === null || ageMs < retentionMs * retentionAlarmShare) return report.ok('archive', retentionMs === null ? says : `${says}: ${shareText(ageMs / retentionMs)} of the log's retention`)
   const fix = 'tidemark batch run archives now; where it fails, mend what it names, and raise the topic\'s retention.ms until it does.'
   if (ageMs < retentionMs) report.warn('archive', `${says}: ${shareText(ageMs / retentionMs)} of the log's retention`, fix)
@@ -171,13 +200,13 @@ async function judgeArchive(report: Report, log: EventLog, archived: ReadonlyMap
 }
 
 /** Log time of the oldest record at or above the positions; null where there is none, or where it is gone. */
-async function oldestMs(log: EventLog, positions: ReadonlyMap<number, number>, { first, end }: LogBounds, signal: AbortSignal): Promise<number | null> {
+async function oldestMs({ log, topic }: Positions, positions: ReadonlyMap<number, number>, { first, end }: LogBounds, signal: AbortSignal): Promise<number | null> {
   const from = new Map([...end].map(([partition]) => [partition, positions.get(partition) ?? first.get(partition) ?? 0] as const).filter(([partition, offset]) => offset < end.get(partition)!))
   const stop = new AbortController()
   let oldest: number | null = null
   const unseen = new Set(from.keys())
   try {
-    for await (const { partition, records } of log.read(transactionsTopic, from, { to: end, signal: AbortSignal.any([signal, stop.signal, AbortSignal.timeout(readTimeoutMs)]) })) {
+    for await (const { partition, records } of log.read(topic, from, { to: end, signal: AbortSignal.any([signal, stop.signal, AbortSignal.timeout(readTimeoutMs)]) })) {
       if (!unseen.has(partition) || records.length === 0) continue
       unseen.delete(partition)
       oldest = Math.min(oldest ?? Infinity, records[0]!.logTimeMs)
