@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
@@ -253,6 +253,19 @@ describe('engines that are away', () => {
     }
   }, lookWithinMs)
 })
+
+test('engines of the data folder that do not run are named, with the command that starts them', async () => {
+  const shop = join(folder, 'cluster')
+  mkdirSync(join(shop, 'engines'), { recursive: true })
+  writeFileSync(join(shop, 'cluster.json'), '{ "engines": "cluster" }\n')
+  const ports = { 'kafka-1': { client: await freePort(), controller: await freePort() }, redis: { client: await freePort() } }
+  writeFileSync(join(shop, 'engines/state.json'), JSON.stringify({ version: 1, nodes: 1, ports, processes: [] }))
+  const { code, out } = await command({}, '--data', shop, '--json')
+  const { findings } = answerSchema.parse(JSON.parse(out))
+  expect(code).toBe(1)
+  for (const name of ['kafka-1', 'redis']) expect(named(findings, 'machine', `process ${name}`)).toMatchObject({ level: 'fail', fix: `tidemark engines up --data ${shop}` })
+  expect(named(findings, 'log', 'reachable')?.says, 'the log is where the engines of the folder are').toContain(`:${ports['kafka-1'].client}`)
+}, spawnWithinMs)
 
 describe('engines that misbehave', () => {
   test('HDFS that sends writers to a name of its own network is a failure that names dfs.datanode.hostname', async () => {
