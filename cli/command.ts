@@ -32,6 +32,12 @@ export function settingsOf(options: CommonOptions): Settings {
   return readSettings({ ...clusterEnvironment(dataDirectory), ...process.env }, overrides)
 }
 
+/**
+ * Of the layers whose statements are short by design: a flush or a page of the ledger, an answer. So a connection that died without a word costs them a
+ * minute at most. The statements of the other commands grow with what the store holds.
+ */
+const statementTimeoutsMs: Readonly<Record<string, number>> = { speed: 60_000, serve: 20_000 }
+
 /** Runs a command's work on an open environment; closes it whatever happens; sets the exit code. */
 export async function onEnvironment(
   options: CommonOptions,
@@ -41,7 +47,7 @@ export async function onEnvironment(
   await guarded(async () => {
     const control = controlProcess()
     const say = options.quiet === true ? () => undefined : (line: string) => process.stderr.write(`${line}\n`)
-    await using environment = await openEnvironment(settingsOf(options), { applicationName: `tidemark ${name}`, say })
+    await using environment = await openEnvironment(settingsOf(options), { applicationName: `tidemark ${name}`, say, statementTimeoutMs: statementTimeoutsMs[name] ?? 0 })
     try {
       await work(environment, control)
     } catch (thrown) {

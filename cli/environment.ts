@@ -80,7 +80,7 @@ export class Environment {
   }
 }
 
-export type EnvironmentOptions = { readonly applicationName: string; readonly say?: (line: string) => void }
+export type EnvironmentOptions = { readonly applicationName: string; readonly say?: (line: string) => void; readonly statementTimeoutMs?: number }
 
 /** Opens the database (its own, or the one that a URL names), migrates it, and checks that its figures were made with these settings. */
 export async function openEnvironment(settings: Settings, options: EnvironmentOptions): Promise<Environment> {
@@ -93,7 +93,13 @@ export async function openEnvironment(settings: Settings, options: EnvironmentOp
     databaseUrl = postgres.url
   }
   const database = opening.use(
-    openDatabase({ url: databaseUrl, schema: settings.schema, connectionsMax: settings.databaseConnectionsMax, applicationName: options.applicationName }),
+    openDatabase({
+      url: databaseUrl,
+      schema: settings.schema,
+      connectionsMax: settings.databaseConnectionsMax,
+      applicationName: options.applicationName,
+      statementTimeoutMs: options.statementTimeoutMs ?? 0,
+    }),
   )
   await migrateStore(database)
   const decoder = openDecoder({ zone: settings.zone, currency: settings.currency })

@@ -19,6 +19,8 @@ export type DatabaseOptions = {
   readonly applicationName?: string
   /** A statement that runs longer is ended by the server; 0 for none. */
   readonly statementTimeoutMs?: number
+  /** A statement that has no answer after so long is given up with its connection; by default a little after the server would have ended it. */
+  readonly answerTimeoutMs?: number
 }
 
 const oid = { int8: 20, date: 1082, numeric: 1700 }
@@ -36,14 +38,24 @@ const types: pg.CustomTypesConfig = {
 const connectTimeoutMs = 10_000
 /** A stopped process must not hold locks that others wait for. */
 const idleInTransactionTimeoutMs = 5_000
+/**
+ * What lies between may swallow every byte and keep the connection: then neither keep-alive nor the server's own time-outs are heard of, and only a clock of
+ * ours ends the wait. It comes after the server's, so that a statement that is merely slow is ended where it runs.
+ */
+const answerMarginMs = 5_000
+/** Where the server bounds nothing: longer than any statement of a batch, which stages a year of a large shop in minutes. */
+const answerTimeoutMsMax = 15 * 60_000
+/** What the driver says when a statement had no answer in time; it has no code. */
+const unansweredMessage = 'Query read timeout'
 
 export function openDatabase(options: DatabaseOptions): Database {
   const schema = options.schema ?? 'tidemark'
   if (!/^[a-z_][a-z0-9_]{0,50}$/.test(schema)) throw new RangeError(`${schema} cannot be a schema name: lower-case letters, digits and _`)
+  const statementTimeoutMs = options.statementTimeoutMs ?? 0
   const settings = [
     `search_path=${schema},public`,
     `idle_in_transaction_session_timeout=${idleInTransactionTimeoutMs}`,
-    `statement_timeout=${options.statementTimeoutMs ?? 0}`,
+    `statement_timeout=${statementTimeoutMs}`,
     'timezone=UTC',
     'jit=off',
     'tcp_keepalives_idle=10',
@@ -54,6 +66,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     connectionString: options.url,
     max: options.connectionsMax ?? 10,
     connectionTimeoutMillis: connectTimeoutMs,
+    query_timeout: options.answerTimeoutMs ?? (statementTimeoutMs > 0 ? statementTimeoutMs + answerMarginMs : answerTimeoutMsMax),
     keepAlive: true,
     // A host that vanishes without a word is noticed in seconds, not in the system's two hours.
     keepAliveInitialDelayMillis: 10_000,
@@ -98,14 +111,23 @@ export async function inTransaction<T>(database: Database, options: TransactionO
     await client.query('COMMIT')
     return result
   } catch (thrown) {
-    await client.query('ROLLBACK').catch(() => {
-      broken = true
-    })
+    // Behind a statement without an answer, a ROLLBACK would wait as long again; what became of a COMMIT is not known then.
+    broken = isUnanswered(thrown)
+    if (!broken) {
+      await client.query('ROLLBACK').catch(() => {
+        broken = true
+      })
+    }
     throw translateError(thrown)
   } finally {
     client.off('error', ignore)
     client.release(broken)
   }
+}
+
+function isUnanswered(thrown: unknown): boolean {
+  const cause = thrown instanceof TidemarkError ? thrown.cause : thrown
+  return cause instanceof Error && cause.message === unansweredMessage
 }
 
 /** Classes of SQLSTATE after which the same work, from the beginning, may succeed: connection, rollback, resources, operator, system. */

@@ -29,7 +29,7 @@ const limits = { roundsMax: 2, backoffMs: 20 }
 /** For a server that is known to hang. */
 const shortLimits = { ...limits, connectTimeoutMs: 1_000, answerTimeoutMs: 1_500, idleTimeoutMs: 1_500 }
 
-describe.skipIf(testEngine('hdfs') === null)(`HDFS${whereMissing('hdfs')}`, () => {
+describe(`HDFS${whereMissing('hdfs')}`, { skip: testEngine('hdfs') === null }, () => {
   let lab: Lab
   let hdfs: OwnHdfs
   let folder: HdfsFolder
