@@ -66,7 +66,7 @@ export class Environment {
 
   /** Throws ConfigError where SEARCH_URL is empty. */
   search(): Promise<SearchIndex> {
-    this.#search ??= (async () => this.#stack.use(await openSearch(this.settings.searchUrl)))()
+    this.#search ??= (async () => this.#stack.use(await openSearch(this.settings)))()
     return this.#search
   }
 

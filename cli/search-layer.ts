@@ -28,6 +28,7 @@ async function searchOptions(environment: Environment, logger: SpeedLogger): Pro
     decoder,
     topic: transactionsTopic,
     zone: settings.zone,
+    keepMonths: settings.searchKeepMonths,
     logger,
     refill: async (topic, partition, from, to) => {
       const { readLakeRange } = await import('#batch/lake-range.ts')

@@ -59,6 +59,8 @@ export const declaredSettings = {
   queryUrl: text('QUERY_URL', '', 'URL', 'The query engine: `trino://tidemark@coordinator:8080/hive`. Empty: DuckDB in the batch process.', url('duckdb', 'trino')),
   jobsUrl: text('JOBS_URL', '', 'URL', 'Where BullMQ keeps its jobs: `redis://host:6379`. Empty: that PostgreSQL, in schema `tidemark_jobs`.', url('postgres', 'postgresql', 'redis', 'rediss')),
   searchUrl: text('SEARCH_URL', '', 'URL', 'The search index that follows: `http://elasticsearch:9200`. Empty: none.', url('http', 'https')),
+  searchApiKey: text('SEARCH_API_KEY', '', 'key', 'Of Elasticsearch, where it wants one; a user and a password may stand in `SEARCH_URL` instead.'),
+  searchKeepMonths: whole('TIDEMARK_SEARCH_KEEP_MONTHS', 24, 'months', 'Sales older than this have no document: two years to compare with.', 1, 1_200),
   schema: text('TIDEMARK_SCHEMA', 'tidemark', 'name', 'Schema of the store; a store is a schema.', schemaName),
   zone: text('TIDEMARK_ZONE', 'Europe/London', 'IANA zone', 'The shop\'s days and hours. Cannot change on a filled store.', zone),
   currency: text('TIDEMARK_CURRENCY', 'GBP', 'ISO 4217', 'Currency of CSV lines, and of JSON events that name none. Cannot change on a filled store.', currency),
@@ -84,7 +86,7 @@ export const declaredSettings = {
 export type SettingName = keyof typeof declaredSettings
 export type Settings = { readonly [Name in SettingName]: z.output<(typeof declaredSettings)[Name]['schema']> }
 
-const secrets: readonly SettingName[] = ['databaseUrl', 'logUrl', 'jobsUrl', 'searchUrl']
+const secrets: readonly SettingName[] = ['databaseUrl', 'logUrl', 'jobsUrl', 'searchUrl', 'searchApiKey']
 
 /** Reads and checks all settings; throws one ConfigError that lists every fault. */
 export function readSettings(environment: NodeJS.ProcessEnv = process.env, overrides: Partial<Record<SettingName, string>> = {}): Settings {

@@ -44,10 +44,10 @@ export async function openQueryEngine({ queryUrl, lake, memoryLimitMb, dataDirec
 }
 
 /** There is no embedded one. */
-export async function openSearch(searchUrl: string): Promise<SearchIndex> {
+export async function openSearch({ searchUrl, searchApiKey }: { readonly searchUrl: string; readonly searchApiKey: string }): Promise<SearchIndex> {
   if (searchUrl === '') throw new ConfigError('There is no search index: SEARCH_URL is empty. Give it http://host:9200, where an Elasticsearch 9 is.')
   const { openElasticsearch } = await import('./elasticsearch.ts')
-  return openElasticsearch({ url: searchUrl })
+  return openElasticsearch({ url: searchUrl, ...(searchApiKey !== '' && { apiKey: searchApiKey }) })
 }
 
 function scheme(url: string): string {

@@ -2,6 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Database } from '#store/database.ts'
+import { readOldestUnarchivedMs } from '#store/register.ts'
+import { readSearchStatus } from '#store/search-status.ts'
 import type { StoreStatus } from '#store/status.ts'
 import { readStatus } from '#store/status.ts'
 import type { LogEnds } from './log-ends.ts'
@@ -56,6 +58,10 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
   ).map(([field, name, help]) => ({ field, metric: counter(name, help, ['worker']) }))
   const deadLetters = gauge('dead_letters', 'Dead letters kept.', ['reason'])
   const stopped = gauge('stopped_partitions', 'Partitions that wait for a person.')
+  const archiveAge = gauge('archive_unarchived_seconds', 'Age of the oldest counted record that is not archived yet: alarm at half of the log\'s retention.')
+  const searchLag = gauge('search_lag_seconds', 'Since the moment up to which the documents of the search index are complete.')
+  const searchRejects = gauge('search_rejects', 'Documents that the search index refuses for good.')
+  const searchResent = counter('search_months_resent', 'Months whose documents differed from the figures and were sent again.')
   const inFlight = gauge('answers_in_flight', 'Answers being computed.')
   const shed = counter('answers_shed', 'Answers refused with 503 since too many were in flight.')
   const clients = gauge('event_clients', 'Clients of the live feed.')
@@ -82,6 +88,17 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
     stopped.set(status.stopped.length)
   }
 
+  async function fillFollowers(): Promise<void> {
+    const { pool } = options.database
+    const [oldestMs, search] = await Promise.all([readOldestUnarchivedMs(pool), readSearchStatus(pool)]).catch(() => [null, null] as const)
+    archiveAge.set(oldestMs === null ? 0 : Math.max(0, options.clock() - oldestMs) / 1000)
+    if (search === null) return
+    searchLag.set(search.lagSeconds)
+    searchRejects.set(search.rejects)
+    searchResent.reset()
+    searchResent.inc(search.monthsResent)
+  }
+
   app.addHook('onResponse', (request, reply, done) => {
     // The address as declared: what clients make up must not become labels. A live feed ends when its client leaves.
     const route = request.routeOptions.url ?? 'unknown'
@@ -99,6 +116,7 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
         if (logEnd !== null) lag.set({ topic, partition }, Math.max(0, logEnd - next))
       }
     }
+    await fillFollowers()
     inFlight.set(options.admission.running)
     shed.reset()
     shed.inc(options.admission.refused)

@@ -228,3 +228,20 @@ export async function archiveEnds(queryable: Queryable, topic: string): Promise<
   const rows = await run<{ partition: number; next_offset: bigint }>(queryable, 'SELECT partition, next_offset FROM archive_ends WHERE topic = $1', [topic])
   return new Map(rows.map((row) => [row.partition, Number(row.next_offset)]))
 }
+
+/**
+ * A log time, UTC ms, at or before that of the oldest record that is counted and not archived: of the newest archived one before it, or of the store's
+ * beginning. Null where all is archived.
+ */
+export async function readOldestUnarchivedMs(queryable: Queryable): Promise<number | null> {
+  const [row] = await run<{ oldest: bigint | null }>(
+    queryable,
+    /* sql */ `
+    SELECT min(coalesce(
+      (SELECT max(f.last_log_time_ms) FROM archive_files f WHERE f.topic = o.topic AND f.partition = o.partition),
+      (SELECT extract(epoch FROM created_at) * 1000 FROM lake_state)::bigint)) AS oldest
+    FROM committed_offsets o LEFT JOIN archive_ends e USING (topic, partition)
+    WHERE o.next_offset > coalesce(e.next_offset, o.first_offset)`,
+  )
+  return row?.oldest === null || row === undefined ? null : Number(row.oldest)
+}
