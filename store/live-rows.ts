@@ -34,6 +34,8 @@ export async function appendLiveRows(client: PoolClient, at: FlushEpoch, cells: 
   const { view, measured } = cells
   if (measured.length === 0) return
   const stream = client.query(copyFrom(`COPY live_${view.name} (epoch, xid, ${grainList(view)}, ${measureList}) FROM STDIN`))
+  // Given up without an answer, it fails once more when its connection is closed; an error that nobody hears would end the process.
+  stream.on('error', () => undefined)
   const done = once(stream, 'finish')
   for (const chunk of copyText(at, cells)) {
     if (!stream.write(chunk)) await Promise.race([once(stream, 'drain'), done])

@@ -15,6 +15,7 @@ export class ClogProxy implements AsyncDisposable {
   readonly #server
   readonly #sockets = new Set<Socket>()
   #state: 'open' | 'clogged' | 'refusing' = 'open'
+  #clogsBefore: string | null = null
   /** Connections taken so far, refused ones included: who retries hot is seen here. */
   connections = 0
 
@@ -46,6 +47,11 @@ export class ClogProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.pause()
   }
 
+  /** Clogs when a client next sends this text, which does not pass then. */
+  clogBefore(text: string): void {
+    this.#clogsBefore = text
+  }
+
   unclog(): void {
     this.#state = 'open'
     for (const socket of this.#sockets) socket.resume()
@@ -65,15 +71,25 @@ export class ClogProxy implements AsyncDisposable {
       return
     }
     const server = connect({ host: this.#host, port: this.#port, allowHalfOpen: true })
-    this.#carry(client, server, (bytes) => bytes)
+    this.#carry(client, server, (bytes) => (this.#isLast(bytes) ? null : bytes))
     this.#carry(server, client, (bytes) => this.#turn(bytes, this.port))
   }
 
-  #carry(from: Socket, to: Socket, turn: (bytes: Buffer) => Buffer): void {
+  #isLast(bytes: Buffer): boolean {
+    if (this.#clogsBefore === null || !bytes.includes(this.#clogsBefore)) return false
+    this.#clogsBefore = null
+    this.clog()
+    return true
+  }
+
+  /** What `turn` gives no bytes for is kept for later. */
+  #carry(from: Socket, to: Socket, turn: (bytes: Buffer) => Buffer | null): void {
     this.#sockets.add(from)
     from.setNoDelay(true)
     from.on('data', (bytes) => {
-      if (!to.write(turn(bytes))) from.pause()
+      const turned = turn(bytes)
+      if (turned === null) from.unshift(bytes)
+      else if (!to.write(turned)) from.pause()
     })
     to.on('drain', () => {
       if (this.#state === 'open') from.resume()

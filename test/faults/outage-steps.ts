@@ -94,6 +94,19 @@ export async function pausesWhileAway(lab: Lab, openLog: () => Promise<EventLog>
   expect(rows.reduce((sum, { grossMinor }) => sum + BigInt(grossMinor), 0n)).toBe(figures)
 }
 
+/** The connection goes silent before a statement of a flush: the worker gives it up, and what became of it is read again. */
+export async function silentBefore(lab: Lab, statement: string): Promise<void> {
+  await using proxy = await ClogProxy.open(addressOf(lab.url))
+  await using database = openDatabase({ url: urlVia(lab.url, proxy), schema: lab.database.schema, answerTimeoutMs: 500 })
+  proxy.clogBefore(statement)
+  await using worker = new LoopWorker(lab, { database })
+  await lab.append(plainSales(lab, 60, 'a'))
+  await waitUntil('the worker to give up', () => worker.warningsOf('unavailable') > 0)
+  await lab.append(plainSales(lab, 60, 'b'))
+  proxy.unclog()
+  await expectE0(lab)
+}
+
 async function askUntil(ask: () => Promise<Asked>, isOver: () => boolean): Promise<Asked[]> {
   const answers: Asked[] = []
   while (!isOver()) {
