@@ -165,16 +165,19 @@ async function bookLost(client: PoolClient, batch: Batch, { topic, epoch, partit
   await client.query('UPDATE committed_offsets SET accepted = accepted - $3, lost = lost + $3 WHERE topic = $1 AND partition = $2', [topic, partition, positions.length])
 }
 
-/** What the losses took out of the figures, for the receipts that name them. */
+/** What the losses took out of the figures, for the receipts that name them: this batch, and one before it where a range reached over its horizon. */
 async function bookFigures(client: PoolClient, batch: Batch): Promise<void> {
   await client.query(
     /* sql */ `
-    UPDATE accepted_losses SET batch = $1, figures = (
+    UPDATE accepted_losses l SET batch = $1, figures = (
       SELECT json_object_agg(currency, figures) FROM (
         SELECT currency, json_build_object(${measures.map((name) => `'${name}', (-sum(${name}))::bigint::text`).join(', ')}) AS figures
-        FROM correction_revenue WHERE batch = $1 AND reason = 'lost' GROUP BY currency
+        FROM correction_revenue WHERE reason = 'lost' AND batch IN (
+          SELECT c.batch FROM correction_events c WHERE c.reason = 'lost' AND c.topic = l.topic AND c.partition = l.partition AND c.log_offset >= l.from_offset AND c.log_offset < l.to_offset)
+        GROUP BY currency
       ) by_currency)
-    WHERE batch IS NULL AND events_counted > 0`,
+    WHERE EXISTS (
+      SELECT FROM correction_events c WHERE c.batch = $1 AND c.reason = 'lost' AND c.topic = l.topic AND c.partition = l.partition AND c.log_offset >= l.from_offset AND c.log_offset < l.to_offset)`,
     [batch.batch],
   )
 }
