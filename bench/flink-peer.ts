@@ -21,9 +21,10 @@ const javaMin = 17
 
 /** As ENGINES.md ran it: Flink looks into these of Java's own packages. */
 const opened = ['lang', 'net', 'io', 'nio', 'lang.reflect', 'text', 'time', 'util', 'util.concurrent', 'util.concurrent.atomic'].map((name) => `--add-opens=java.base/java.${name}=ALL-UNNAMED`)
+/** With 1 GB, a million ids and four views collect garbage for longer than they count. */
 const javaFlags = [
   '-Xms1g',
-  '-Xmx1g',
+  '-Xmx2g',
   ...opened,
   '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
   '--add-exports=java.base/sun.net.util=ALL-UNNAMED',
@@ -67,6 +68,8 @@ export class FlinkPeer implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.#process = child
+    // Of one that ended, its closed output tells.
+    child.stdin!.on('error', () => undefined)
     this.#lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
   }
 
@@ -109,6 +112,7 @@ export class FlinkPeer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
     const ended = new Promise((resolve) => this.#process.once('exit', resolve))
     this.#process.stdin!.end('end\n')
     await ended

@@ -50,7 +50,7 @@ function cpuOf(counting: Counting): number {
 }
 
 /** id,user,product,"name","category",quantity,price,total,time,"city" */
-function splitKeys(n: number): (line: Buffer) => Buffer {
+export function splitKeys(n: number): (line: Buffer) => Buffer {
   return (line) => {
     const text = line.toString()
     const parts = /^([^,]*),([^,]*),([^,]*),"([^"]*)","([^"]*)",(.*),"([^"]*)"$/.exec(text)

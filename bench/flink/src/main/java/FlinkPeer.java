@@ -76,7 +76,7 @@ public final class FlinkPeer {
         + " unit_price DECIMAL(18, 2), total DECIMAL(18, 2), local_text STRING, city STRING, arrived AS PROCTIME()) WITH ("
         + "'connector' = 'kafka', 'topic' = '" + args[1] + "', 'properties.bootstrap.servers' = '" + args[0] + "',"
         + "'properties.group.id' = 'flink-peer', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset',"
-        + "'properties.fetch.max.wait.ms' = '10', 'properties.max.partition.fetch.bytes' = '8388608', 'properties.max.poll.records' = '20000',"
+        + "'properties.fetch.max.wait.ms' = '10', 'properties.max.partition.fetch.bytes' = '8388608', 'properties.max.poll.records' = '5000',"
         + "'properties.isolation.level' = 'read_committed', 'format' = 'csv')");
     tables.executeSql("CREATE TEMPORARY VIEW events AS SELECT TO_DATE(SUBSTRING(local_text, 1, 10)) AS local_day,"
         + " TO_DATE(CONCAT(SUBSTRING(local_text, 1, 7), '-01')) AS local_month, CAST(SUBSTRING(local_text, 12, 2) AS INT) AS local_hour,"
