@@ -13,7 +13,7 @@ import type { CorrectionPlan } from '#store/corrections.ts'
 import { noCorrections } from '#store/corrections.ts'
 import { differencesOf } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
-import { translateError } from '#store/database.ts'
+import { connect, translateError } from '#store/database.ts'
 import { cutEpoch } from '#store/epochs.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
@@ -57,7 +57,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
   if (isNew) options.onStep?.('cut', 'the database was put back: a new incarnation begins')
   const cut = await cutEpoch(database, decoder.logicVersion)
   options.onStep?.('cut', `epoch ${cut.epoch}; horizon ${cut.horizon.map((entry) => `${entry.partition}:${entry.nextOffset}`).join(' ') || 'empty'}`)
-  const owner = await database.pool.connect()
+  const owner = await connect(database)
   // The lock goes with its connection; an error there is seen at the next statement.
   owner.on('error', () => undefined)
   try {

@@ -86,6 +86,13 @@ export function openDatabase(options: DatabaseOptions): Database {
   }
 }
 
+/** A connection of its own for whoever keeps a session lock; to be released by the caller. */
+export async function connect({ pool }: Database): Promise<pg.PoolClient> {
+  return pool.connect().catch((cause: unknown) => {
+    throw translateError(cause)
+  })
+}
+
 export type TransactionOptions = {
   readonly isolation?: 'READ COMMITTED' | 'REPEATABLE READ'
   /** Cuts, registrations and publications are durable when they return; flushes may vanish as a whole and are read again. */
@@ -95,9 +102,7 @@ export type TransactionOptions = {
 
 /** Runs `work` in one transaction. A failure rolls back; a connection in doubt is thrown away, never reused. */
 export async function inTransaction<T>(database: Database, options: TransactionOptions, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await database.pool.connect().catch((cause: unknown) => {
-    throw translateError(cause)
-  })
+  const client = await connect(database)
   // An error event without a listener would end the process; the query in flight rejects with the same error.
   const ignore = (): void => undefined
   client.on('error', ignore)

@@ -8,7 +8,7 @@ import { ConflictError } from '#core/errors.ts'
 import type { View } from '#core/views/view.ts'
 import { views } from '#core/views/all.ts'
 import type { Database, Queryable } from './database.ts'
-import { inTransaction, run } from './database.ts'
+import { connect, inTransaction, run, translateError } from './database.ts'
 import { lockKeys, lockPurpose } from './epochs.ts'
 
 export const figuresFollower = 'figures'
@@ -192,7 +192,7 @@ export type FollowerSession = AsyncDisposable & {
 
 /** Becomes the one follower that runs, or null where there is one. For economy only: two would do no harm. */
 export async function tryFollow(database: Database): Promise<FollowerSession | null> {
-  const client = await database.pool.connect()
+  const client = await connect(database)
   const lost = new AbortController()
   const onLost = (): void => lost.abort()
   client.on('error', onLost)
@@ -211,7 +211,7 @@ export async function tryFollow(database: Database): Promise<FollowerSession | n
     keepAlive = setInterval(() => void client.query('SELECT').catch(onLost), keepAliveMs)
   } catch (thrown) {
     release()
-    throw thrown
+    throw translateError(thrown)
   }
   return {
     lost: lost.signal,

@@ -44,7 +44,9 @@ const hdfsLimits = { roundsMax: 3, backoffMs: 50, connectTimeoutMs: 1_500, answe
 const trinoLimits = { requestTimeoutMs: 3_000, queryTimeoutMs: 60_000, retryBudgetMs: 6_000 }
 const searchLimits = { requestTimeoutMs: 2_000, retryDelayMs: 50, retriesMax: 2 }
 const zone = 'Europe/London'
-const everyTenSeconds = '*/10 * * * * *'
+const everyFiveSeconds = '*/5 * * * * *'
+/** Every so many rounds, the pipeline is given the time for a batch, and the documents for catching up. */
+const roundsBetweenRests = 2
 /** Of a round of some ten seconds; a loop without a pause would make thousands. */
 const warningsPerRoundMax = 60
 const connectionsPerRoundMax = 200
@@ -109,11 +111,13 @@ export async function swizzle(rounds: number, seed: number): Promise<void> {
     const connections = ways.map(({ name, proxies }, i) => [name, proxies.reduce((sum, { connections: all }) => sum + all, 0) - connectionsBefore[i]!] as const)
     for (const count of warnings) expect(count, `round ${round}: retries of worker, follower, schedule: ${warnings.join(', ')}`).toBeLessThan(warningsPerRoundMax)
     for (const [name, count] of connections) expect(count, `round ${round}: connections to ${name}`).toBeLessThan(connectionsPerRoundMax)
-    if (process.env['SWIZZLE_TELLS'] === '1') console.log(round, warnings, Object.fromEntries(connections), layer.published, layer.failures.slice(before[2]).map(String))
+    if (round % roundsBetweenRests !== 0 && round < rounds) continue
+    const published = layer.published
+    await waitUntil('a batch that the schedule asked for to be published', () => layer.published > published, 2 * recoverWithinMs)
+    await checkExact(lab)
+    await whenDocumentsAgree(documents)
   }
 
-  const published = layer.published
-  await waitUntil('a batch that the schedule asked for to be published', () => layer.published > published, 2 * recoverWithinMs)
   await layer.stop()
   for (const thrown of layer.batchFailures) expect(isPassing(thrown), String(thrown)).toBe(true)
   expect((await runBatch(batchOptions)).crossCheck.summary.result).toBe('exact')
@@ -209,7 +213,7 @@ class ScheduledBatches implements AsyncDisposable {
   constructor(url: string, options: BatchOptions) {
     const onError = (thrown: unknown): void => void this.failures.push(thrown)
     this.#jobs = openJobs({ url, namespace: `swizzle-${randomUUID().slice(0, 8)}` }, onError)
-    this.#running = runSchedule({ jobs: this.#jobs, pattern: everyTenSeconds, zone, ask: async () => this.#ask(options), onError, watchIntervalMs: 1_000 }, this.#stopping.signal)
+    this.#running = runSchedule({ jobs: this.#jobs, pattern: everyFiveSeconds, zone, ask: async () => this.#ask(options), onError, watchIntervalMs: 1_000 }, this.#stopping.signal)
   }
 
   async #ask(options: BatchOptions): Promise<void> {

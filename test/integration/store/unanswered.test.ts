@@ -2,7 +2,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { UnavailableError } from '#core/errors.ts'
 import type { Database } from '#store/database.ts'
-import { inTransaction, openDatabase, run } from '#store/database.ts'
+import { connect, inTransaction, openDatabase, run } from '#store/database.ts'
+import { tryFollow } from '#store/search-follower.ts'
 import { ClogProxy, addressOf, urlVia } from '#test/faults/clog-proxy.ts'
 import type { TestPostgres } from '#test/postgres.ts'
 import { freshSchema, openTestPostgres } from '#test/postgres.ts'
@@ -63,6 +64,14 @@ test('a COMMIT without an answer fails after one time-out, and may be done all t
   expect(await run(direct.pool, 'SELECT step FROM done')).toEqual([])
   proxy.unclog()
   await waitUntil('the COMMIT to arrive', async () => (await run(direct.pool, 'SELECT step FROM done')).length === 1)
+})
+
+test('a session that holds a lock fails as unavailable too, whether the server is silent or gone', async () => {
+  proxy.clogBefore('pg_try_advisory_lock')
+  expect((await failureOf(tryFollow(database))).thrown).toBeInstanceOf(UnavailableError)
+  proxy.refuse()
+  expect((await failureOf(tryFollow(database))).thrown).toBeInstanceOf(UnavailableError)
+  expect((await failureOf(connect(database))).thrown).toBeInstanceOf(UnavailableError)
 })
 
 test('a statement that the server ends for its length leaves the connection in use', async () => {
