@@ -17,6 +17,8 @@ import { checkLogic } from '#store/partitions.ts'
 import { openStoreLog } from '#store/store-log.ts'
 import type { Settings } from './settings.ts'
 
+/** Another store of the same cluster shares its archive under its own name. */
+const storeSchemaDefault = 'tidemark'
 export const transactionsTopic = 'transactions'
 /** Topics of the shop; figures come from the first, the others are kept. */
 export const topics = [transactionsTopic, 'users', 'products'] as const
@@ -59,8 +61,8 @@ export class Environment {
   }
 
   queryEngine(): Promise<QueryEngine> {
-    const { queryUrl, queryMemoryMb, dataDirectory } = this.settings
-    this.#engine ??= (async () => this.#stack.use(await openQueryEngine({ queryUrl, lake: await this.lake(), memoryLimitMb: queryMemoryMb, dataDirectory })))()
+    const { queryUrl, queryMemoryMb, dataDirectory, schema } = this.settings
+    this.#engine ??= (async () => this.#stack.use(await openQueryEngine({ queryUrl, lake: await this.lake(), memoryLimitMb: queryMemoryMb, dataDirectory, ...(schema !== storeSchemaDefault && { sharedSchema: schema }) })))()
     return this.#engine
   }
 

@@ -56,7 +56,7 @@ export const declaredSettings = {
   logUrl: text('LOG_URL', '', 'URL', 'The event log: `kafka://host:9092,host2:9092`. Empty: append-only tables in that PostgreSQL.', url('postgres', 'postgresql', 'kafka')),
   lakeUrl: text('LAKE_URL', '', 'URL', 'The lake: `webhdfs://namenode:9870,namenode2:9870/shopsphere`. Empty: the folder `lake` in the data folder.', url('file', 'webhdfs')),
   lakeLocation: text('LAKE_LOCATION', '', 'URL', 'What the query engine calls the root of an HDFS lake: `hdfs://namenode:8020/shopsphere`.', url('hdfs')),
-  queryUrl: text('QUERY_URL', '', 'URL', 'The query engine: `trino://tidemark@coordinator:8080/hive`. Empty: DuckDB in the batch process.', url('duckdb', 'trino')),
+  queryUrl: text('QUERY_URL', '', 'URL', 'The query engine: `trino://tidemark@coordinator:8080/hive`, over TLS `trinos://`. Empty: DuckDB in the batch process.', url('duckdb', 'trino', 'trinos')),
   jobsUrl: text('JOBS_URL', '', 'URL', 'Where BullMQ keeps its jobs: `redis://host:6379`. Empty: that PostgreSQL, in schema `tidemark_jobs`.', url('postgres', 'postgresql', 'redis', 'rediss')),
   searchUrl: text('SEARCH_URL', '', 'URL', 'The search index that follows: `http://elasticsearch:9200`. Empty: none.', url('http', 'https')),
   searchApiKey: text('SEARCH_API_KEY', '', 'key', 'Of Elasticsearch, where it wants one; a user and a password may stand in `SEARCH_URL` instead.'),
@@ -86,7 +86,7 @@ export const declaredSettings = {
 export type SettingName = keyof typeof declaredSettings
 export type Settings = { readonly [Name in SettingName]: z.output<(typeof declaredSettings)[Name]['schema']> }
 
-const secrets: readonly SettingName[] = ['databaseUrl', 'logUrl', 'jobsUrl', 'searchUrl', 'searchApiKey']
+const secrets: readonly SettingName[] = ['databaseUrl', 'logUrl', 'queryUrl', 'jobsUrl', 'searchUrl', 'searchApiKey']
 
 /** Reads and checks all settings; throws one ConfigError that lists every fault. */
 export function readSettings(environment: NodeJS.ProcessEnv = process.env, overrides: Partial<Record<SettingName, string>> = {}): Settings {

@@ -30,12 +30,12 @@ export async function openLake({ lakeUrl, lakeLocation, dataDirectory }: LakeCho
   return openDiskLake({ root: fileURLToPath(lakeUrl) })
 }
 
-export type QueryChoice = { readonly queryUrl: string; readonly lake: Lake; readonly memoryLimitMb: number; readonly dataDirectory: string }
+export type QueryChoice = { readonly queryUrl: string; readonly lake: Lake; readonly memoryLimitMb: number; readonly dataDirectory: string; readonly sharedSchema?: string }
 
-export async function openQueryEngine({ queryUrl, lake, memoryLimitMb, dataDirectory }: QueryChoice): Promise<QueryEngine> {
-  if (queryUrl.startsWith('trino://')) {
+export async function openQueryEngine({ queryUrl, lake, memoryLimitMb, dataDirectory, sharedSchema }: QueryChoice): Promise<QueryEngine> {
+  if (/^trinos?:\/\//.test(queryUrl)) {
     const { openTrino } = await import('./trino.ts')
-    return openTrino({ url: queryUrl, lake })
+    return openTrino({ url: queryUrl, lake, ...(sharedSchema !== undefined && { sharedSchema }) })
   }
   if (queryUrl !== '' && !queryUrl.startsWith('duckdb://')) throw new ConfigError(`No query engine speaks ${scheme(queryUrl)}: leave QUERY_URL empty or give trino://…`)
   // Its native library is 70 MB: only who asks it loads it.

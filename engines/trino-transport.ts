@@ -40,6 +40,9 @@ export function parseTrinoUrl(text: string): TrinoAddress {
   if (url === null || !/^trinos?:\/\//.test(text) || !/^[a-z][a-z0-9_]*$/.test(catalog) || url.search !== '' || url.hash !== '') {
     throw new ConfigError('QUERY_URL should be trino://user@host:port/catalog, for example trino://tidemark@127.0.0.1:8080/hive (trinos:// for TLS)')
   }
+  if (url.password !== '' && url.protocol === 'http:' && !/^(localhost|127\..*|\[::1\])$/.test(url.hostname)) {
+    throw new ConfigError('QUERY_URL holds a password and would send it in clear: write trinos:// for TLS.')
+  }
   return { origin: url.origin, user: decodeURIComponent(url.username) || 'tidemark', password: decodeURIComponent(url.password), catalog }
 }
 

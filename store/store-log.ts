@@ -8,6 +8,7 @@ import type { Database } from './database.ts'
 import type { LogTerms, LostRange } from './losses.ts'
 import { lossAt, readLogTerms } from './losses.ts'
 
+const noTerms: LogTerms = { bases: new Map(), losses: new Map() }
 /** What an append returns is for waiting only, so its terms may be this old. */
 const appendTermsMs = 2_000
 
@@ -33,7 +34,9 @@ class StoreLog implements EventLog {
     const ends = await this.#log.append(topic, records)
     let known = this.#appendTerms.get(topic)
     if (known === undefined || performance.now() - known.readAt > appendTermsMs) {
-      known = { terms: await readLogTerms(this.#database.pool, topic), readAt: performance.now() }
+      // The records are stored: a database that is away right now must not make that a failure.
+      const terms = await readLogTerms(this.#database.pool, topic).catch(() => known?.terms ?? noTerms)
+      known = { terms, readAt: performance.now() }
       this.#appendTerms.set(topic, known)
     }
     return shifted(ends, known.terms, 1)

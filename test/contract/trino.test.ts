@@ -252,6 +252,11 @@ describe.skipIf(testEngine('trino') === null || testEngine('hdfs') === null)(`on
   })
 })
 
+it('refuses to send a password in clear beyond this machine', async () => {
+  await expect(openTrino({ url: 'trino://u:secret@trino.example:1/hive', lake: {} as Lake })).rejects.toThrow(/trinos:\/\//)
+  await expect(openTrino({ url: 'trino://u:secret@trino.example:1/hive', lake: {} as Lake })).rejects.not.toThrow(/secret/)
+})
+
 it.each(['trino://h:1', 'trino://h:1/', 'http://h:1/hive', 'trino://h:1/a/b', 'trino://h:1/Hive', 'trino:h', 'trino://h:1/hive?x=1'])('says what a URL should look like instead of %j', async (url) => {
   const lake = { location: (path: string) => `hdfs://h/${path}` } as Lake
   await expect(openTrino({ url, lake })).rejects.toBeInstanceOf(ConfigError)
