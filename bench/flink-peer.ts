@@ -19,9 +19,9 @@ const copyDependencies = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 const buildWithinMs = 30 * 60_000
 const javaMin = 17
 
-/** As ENGINES.md ran it: Flink looks into these of Java's own packages. */
+/** Flink looks into these of Java's own packages. */
 const opened = ['lang', 'net', 'io', 'nio', 'lang.reflect', 'text', 'time', 'util', 'util.concurrent', 'util.concurrent.atomic'].map((name) => `--add-opens=java.base/java.${name}=ALL-UNNAMED`)
-/** With 1 GB, a million ids and four views collect garbage for longer than they count. */
+/** With 1 GB, and four times as many records per poll, a million ids and four views collected garbage for longer than they counted. */
 const javaFlags = [
   '-Xms1g',
   '-Xmx2g',
