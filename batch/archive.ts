@@ -8,6 +8,7 @@ import type { Decoder } from '#core/decode.ts'
 import { ConflictError, CorruptError, LossError } from '#core/errors.ts'
 import type { EventLog, Lake, LakeVerify, LogBatch, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
+import { checkCommitted } from '#store/fingerprint.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
@@ -41,6 +42,7 @@ export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promi
     const ranges = await rangesToArchive(options.database.pool, epoch)
     if (ranges.length === 0) return written
     try {
+      await checkTopics(options, ranges)
       for (const range of ranges) {
         for (const piece of pieces(range, options.fileOffsetsMax)) {
           options.signal.throwIfAborted()
@@ -66,6 +68,14 @@ export async function repairArchive(options: ArchiveOptions, epoch: number): Pro
   return repaired
 }
 
+/** Records of a topic that was made anew must not pass for those that were counted. Throws LossError. */
+async function checkTopics({ database, log, signal }: ArchiveOptions, ranges: readonly ArchiveRange[]): Promise<void> {
+  for (const topic of new Set(ranges.map((range) => range.topic))) {
+    const partitions = new Set(ranges.filter((range) => range.topic === topic).map((range) => range.partition))
+    await checkCommitted(database.pool, log, topic, [...partitions], signal)
+  }
+}
+
 function* pieces(range: ArchiveRange, offsetsMax: number): Iterable<ArchiveRange> {
   for (let fromOffset = range.fromOffset; fromOffset < range.toOffset; fromOffset += offsetsMax) {
     yield { ...range, fromOffset, toOffset: Math.min(fromOffset + offsetsMax, range.toOffset) }
@@ -74,6 +84,8 @@ function* pieces(range: ArchiveRange, offsetsMax: number): Iterable<ArchiveRange
 
 async function archiveRange(options: ArchiveOptions, range: ArchiveRange): Promise<ArchiveFile> {
   const file = await writeRange(options, range)
+  // The topic may have been made anew while it was read.
+  await checkTopics(options, [range])
   await options.beforeRegister?.(file)
   await registerFile(options.database, file)
   options.onFile?.(file)
@@ -166,7 +178,7 @@ async function* readRange(options: ArchiveOptions, range: ArchiveRange): AsyncGe
     if (refill === null) {
       throw new LossError(
         `The log of ${topic} partition ${partition} gives nothing between ${position} and ${lost.to}: the range is not archived, and the batch before goes on serving. ` +
-          `Put the records back, or give them up with "tidemark batch accept-loss ${partition}:${position}-${lost.to}".`,
+          (first > position ? `Put the records back, or give them up with "tidemark batch accept-loss ${partition}:${position}-${lost.to}".` : 'Look with "tidemark doctor" why, and run the batch again.'),
         lost,
       )
     }

@@ -54,7 +54,7 @@ export async function crossCheck(options: CrossCheckOptions, batch: Batch, base:
     const { total, listed } = await findDifferences(options.database.pool, view, batch, base, recomputed.stages.get(view.name)!, cells.size + lostEvents)
     keysDiffering += total
     if (lostEvents > 0) {
-      if (!isLossOf(lostEvents, listed, total, (difference) => cells.get(keyOf(view, difference)))) unexplainedKeys.push(...listed)
+      if (total > listed.length || !isLossOf(lostEvents, leftByKey(view, listed, cells))) unexplainedKeys.push(...listed)
       continue
     }
     unexplainedKeys.push(...listed.filter((difference) => !isExplained(difference, cells.get(keyOf(view, difference)))))
@@ -66,7 +66,7 @@ export async function crossCheck(options: CrossCheckOptions, batch: Batch, base:
   const result = held ? 'held' : corrected > 0 ? 'corrected' : 'exact'
   const summary: CrossCheckSummary = {
     result,
-    text: describe(result, corrected, unexplainedKeys.length, unexplained.length, unexplainedCounts.length),
+    text: describe(result, corrected, lostEvents, unexplainedKeys.length, unexplained.length, unexplainedCounts.length),
     checkedAt: new Date().toISOString(),
     keysDiffering,
     corrections: corrected,
@@ -81,8 +81,9 @@ export async function crossCheck(options: CrossCheckOptions, batch: Batch, base:
   return { summary, corrections: { events: corrections, settled: explanation.settled, lost: explanation.lost, remaining } }
 }
 
-function describe(result: string, corrections: number, keys: number, events: number, counts: number): string {
+function describe(result: string, corrections: number, lost: number, keys: number, events: number, counts: number): string {
   if (result === 'exact') return 'Every key of every view agrees to the unit.'
+  if (lost > 0 && result === 'corrected') return `Every difference is explained; ${corrections} corrections are booked, ${lost} of them events of lost ranges, whose amounts nothing can check any more.`
   if (result === 'corrected') return `Every difference is explained; ${corrections} corrections are booked.`
   return `${keys} keys, ${events} events and ${counts} counts of ids differ and no stated rule explains them.`
 }
@@ -131,15 +132,37 @@ function isExplained(difference: KeyDifference, sums: CellSums = {}): boolean {
   return Object.keys(measureNames).every((column) => BigInt(difference.batch[column] ?? 0) - BigInt(difference.speed[column] ?? 0) === (sums[column] ?? 0n))
 }
 
-/** What the corrections leave of a view's differences is the loss of so many events: no measure grew anywhere, and the events missing are that many. */
-function isLossOf(events: number, listed: readonly KeyDifference[], total: number, correctionOf: (difference: KeyDifference) => CellSums | undefined): boolean {
-  if (total > listed.length) return false
+/** What the corrections leave of each cell's difference, of those that differ and of those that a correction moves. */
+function leftByKey(view: View, listed: readonly KeyDifference[], cells: ReadonlyMap<string, CellSums>): CellSums[] {
+  const differences = new Map(listed.map((difference) => [keyOf(view, difference), difference]))
+  return [...new Set([...differences.keys(), ...cells.keys()])].map((key) => {
+    const difference = differences.get(key)
+    const sums = cells.get(key) ?? {}
+    return Object.fromEntries(
+      Object.keys(measureNames).map((column) => [column, BigInt(difference?.batch[column] ?? 0) - BigInt(difference?.speed[column] ?? 0) - (sums[column] ?? 0n)]),
+    )
+  })
+}
+
+/**
+ * What is left is the loss of so many events: nothing grew, each measure fell only where an event that has it fell, and the events are that many. How much
+ * each of them came to cannot be checked: nothing has their fields any more.
+ */
+function isLossOf(events: number, left: readonly CellSums[]): boolean {
   let missing = 0n
-  for (const difference of listed) {
-    const sums = correctionOf(difference) ?? {}
-    const left = (column: string): bigint => BigInt(difference.batch[column] ?? 0) - BigInt(difference.speed[column] ?? 0) - (sums[column] ?? 0n)
-    if (Object.keys(measureNames).some((column) => left(column) > 0n)) return false
-    missing -= left('transactions') + left('refund_events')
+  for (const cell of left) {
+    const lost = (column: keyof typeof measureNames): bigint => -(cell[column] ?? 0n)
+    const sales = lost('transactions')
+    const refunds = lost('refund_events')
+    const isSound =
+      sales >= 0n &&
+      refunds >= 0n &&
+      lost('orders') >= 0n &&
+      lost('orders') <= sales &&
+      (sales > 0n ? lost('units_sold') >= sales && lost('gross_minor') >= 0n : lost('units_sold') === 0n && lost('gross_minor') === 0n) &&
+      (refunds > 0n ? lost('units_refunded') >= refunds && lost('refunds_minor') >= 0n : lost('units_refunded') === 0n && lost('refunds_minor') === 0n)
+    if (!isSound) return false
+    missing += sales + refunds
   }
   return missing === BigInt(events)
 }

@@ -6,10 +6,11 @@
 import { parseDay } from '#core/calendar.ts'
 import type { EventKind, Position } from '#core/events.ts'
 import { comparePositions } from '#core/events.ts'
+import { writeIdKey } from '#core/id-key.ts'
 import type { EventLog, QueryEngine } from '#core/ports.ts'
 import type { Batch } from '#store/batches.ts'
 import type { CorrectedEvent, LostEvents, SettledCopy } from '#store/corrections.ts'
-import type { Base, EpochCount } from '#store/cross-check.ts'
+import type { Base, CountedPosition, EpochCount } from '#store/cross-check.ts'
 import { liveCountedPositions, liveCounts } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
 import { lossAt, readLogTerms } from '#store/losses.ts'
@@ -50,14 +51,14 @@ export async function explainCounts(options: ExplainOptions, batch: Batch, base:
   const live = await liveCounts(options.database.pool, options.topic, base.epoch, batch.epoch)
   const differing = differingCounts(counts.filter((count) => count.epoch > base.epoch), live)
   const terms = await readLogTerms(options.database.pool, options.topic)
-  const lostAt = new Map<DifferingCount, Position[]>()
+  const lostAt = new Map<DifferingCount, LostPosition[]>()
   const taken: Position[] = []
   const added: Position[] = []
   for (const count of differing.map((delta) => delta.count)) {
     const { epoch, partition } = count
     const ours = await batchPositions(options.engine, epoch, partition)
     const theirs = await liveCountedPositions(options.database.pool, options.topic, epoch, partition, batch.epoch)
-    const lost: Position[] = []
+    const lost: LostPosition[] = []
     for (const [key, position] of theirs) {
       if (ours.has(key)) continue
       const at = { epoch, partition, ...position }
@@ -67,17 +68,25 @@ export async function explainCounts(options: ExplainOptions, batch: Batch, base:
     lostAt.set(count, lost)
     for (const [key, position] of ours) if (!theirs.has(key)) added.push({ epoch, partition, ...position })
   }
-  const explained = await explainPositions(options, base, taken, added)
+  const lostKeys = new Set([...lostAt.values()].flat().map(({ key }) => key))
+  const explained = await explainPositions(options, base, taken, added, lostKeys)
   const lost: LostEvents[] = []
   const unexplainedCounts: DifferingCount[] = []
   for (const delta of differing) {
     const left = leftOf(delta, explained.corrections)
     const positions = lostAt.get(delta.count) ?? []
-    // Which events were lost nobody knows, so of their hashes there is nothing to compare: only their number must be right.
-    if (positions.length > 0 && left.events === -BigInt(positions.length)) lost.push({ topic: options.topic, ...delta.count, positions, ...left })
+    if (positions.length > 0 && isSumOf(left, positions)) lost.push({ topic: options.topic, ...delta.count, positions, ...left })
     else if (left.events !== 0n || left.hashHiSum !== 0n || left.hashLoSum !== 0n) unexplainedCounts.push(delta.count)
   }
   return { ...explained, lost, differingCounts: differing.map((delta) => delta.count), unexplainedCounts }
+}
+
+type LostPosition = Position & CountedPosition
+
+/** What is missing is the ids that were counted at these positions, in number and by their hashes: the ledger's pages have both. */
+function isSumOf(left: Pick<CountDelta, 'events' | 'hashHiSum' | 'hashLoSum'>, positions: readonly LostPosition[]): boolean {
+  const sum = (of: (position: LostPosition) => number): bigint => positions.reduce((total, position) => total + BigInt(of(position)), 0n)
+  return left.events === -BigInt(positions.length) && left.hashHiSum === -sum(({ hashHi }) => hashHi) && left.hashLoSum === -sum(({ hashLo }) => hashLo)
 }
 
 /** What the corrections of an (epoch, partition) leave of its difference. Positions alone would miss a sum that is wrong over the same positions. */
@@ -128,7 +137,13 @@ async function batchPositions(engine: QueryEngine, epoch: number, partition: num
 
 type ArchivedEvent = Position & { readonly hashHi: number; readonly hashLo: number; readonly checksum: bigint; readonly event: CorrectedEvent['event'] }
 
-async function explainPositions(options: ExplainOptions, base: Base, taken: readonly Position[], added: readonly Position[]): Promise<Omit<Explanation, 'lost' | 'differingCounts' | 'unexplainedCounts'>> {
+async function explainPositions(
+  options: ExplainOptions,
+  base: Base,
+  taken: readonly Position[],
+  added: readonly Position[],
+  lostKeys: ReadonlySet<string>,
+): Promise<Omit<Explanation, 'lost' | 'differingCounts' | 'unexplainedCounts'>> {
   if (taken.length === 0 && added.length === 0) return { corrections: [], settled: [], unexplained: [] }
   const ids = await idsAt(options.engine, [...taken, ...added])
   const copies = await copiesOf(options.engine, new Set([...ids.values()].map((id) => id.eventId)))
@@ -155,13 +170,15 @@ async function explainPositions(options: ExplainOptions, base: Base, taken: read
     const id = ids.get(positionKey(position))
     const group = id === undefined ? [] : (copies.get(id.key) ?? [])
     const [first] = group
-    if (id === undefined || first === undefined || comparePositions(first, position) !== 0 || !takenIds.has(id.key)) {
+    // Sent again after it was lost: live it was a copy of what nobody has any more, and now it is the first.
+    const isSentAgain = id !== undefined && lostKeys.has(ledgerKeyOf(id))
+    if (id === undefined || first === undefined || comparePositions(first, position) !== 0 || !(takenIds.has(id.key) || isSentAgain)) {
       unexplained.push({ topic: options.topic, position, eventId: id?.eventId ?? null, what: 'counted by the archive, and not live' })
       continue
     }
     // What the live side had called it: the opposite of the copy that it displaced.
     const displaced = displacedBy.get(id.key)
-    corrections.push(await corrected(options, first, 1, displaced?.reason ?? 'copy', null))
+    corrections.push(await corrected(options, first, 1, displaced?.reason ?? (isSentAgain ? 'lost' : 'copy'), null))
   }
   const settled: SettledCopy[] = []
   const correctedAt = new Set(corrections.map(positionKey))
@@ -187,13 +204,22 @@ export function conditionOf(positions: readonly Pick<Position, 'partition' | 'of
     .join(' OR ')
 }
 
-async function idsAt(engine: QueryEngine, positions: readonly Position[]): Promise<Map<string, { key: string; eventId: string }>> {
-  const found = new Map<string, { key: string; eventId: string }>()
+type FoundId = { readonly key: string; readonly source: string; readonly eventId: string }
+
+/** As the ledger's pages have it. */
+function ledgerKeyOf({ source, eventId }: FoundId): string {
+  const key = new Uint32Array(4)
+  writeIdKey(source, eventId, key, 0)
+  return key.join(' ')
+}
+
+async function idsAt(engine: QueryEngine, positions: readonly Position[]): Promise<Map<string, FoundId>> {
+  const found = new Map<string, FoundId>()
   for (let from = 0; from < positions.length; from += positionsPerQuery) {
     const condition = conditionOf(positions.slice(from, from + positionsPerQuery))
     for (const row of await allRows(engine.query(batchSql('events_at').replace(':positions', () => condition)))) {
       const [epoch, partition, offset, index, source, eventId] = row as [bigint, bigint, bigint, bigint, string, string]
-      found.set(`${epoch}:${partition}:${offset}:${index}`, { key: `${source}\n${eventId}`, eventId })
+      found.set(`${epoch}:${partition}:${offset}:${index}`, { key: `${source}\n${eventId}`, source, eventId })
     }
   }
   return found

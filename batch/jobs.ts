@@ -1,6 +1,6 @@
 /** The queue of BullMQ on either backend: Redis where a URL names one, else PostgreSQL. */
-import { Queue, Worker, createPostgresBackend, withBackend } from 'bullmq'
-import { ConfigError, UnavailableError } from '#core/errors.ts'
+import { Queue, UnrecoverableError, Worker, createPostgresBackend, withBackend } from 'bullmq'
+import { ConfigError, TidemarkError, UnavailableError, messageOf } from '#core/errors.ts'
 
 export type JobsOptions = {
   /** `redis://`, `rediss://` or `postgres://`. */
@@ -52,7 +52,7 @@ export function openJobs({ url, namespace }: JobsOptions, onError: (thrown: unkn
       await within(queue.add(job, {}, template), 'add a job')
     },
     work(process) {
-      const worker = openWorker(process)
+      const worker = openWorker(() => process().catch(asFinal))
       worker.on('error', onError)
       worker.on('failed', (_job: unknown, error: Error) => onError(error))
       workers.push(worker)
@@ -80,6 +80,12 @@ export async function readScheduler({ url, namespace }: JobsOptions, id: string)
   } finally {
     await closing(queue.close())
   }
+}
+
+/** What no retry can mend would be tried five times more, each time with a batch of its own: it waits for the next asking, or for a person. */
+function asFinal(thrown: unknown): never {
+  if (thrown instanceof TidemarkError && !thrown.retryable) throw new UnrecoverableError(messageOf(thrown))
+  throw thrown
 }
 
 type Backend = { readonly queue: Queue; readonly openWorker: (process: () => Promise<void>) => Worker }

@@ -3,8 +3,8 @@
  * range. They are read in the log's place; what nobody holds stops the partition.
  */
 import type { EventLog, LogBatch, LogBounds, Vector } from '#core/ports.ts'
+import { lossOf } from '#store/fingerprint.ts'
 import type { OpenedPartition } from '#store/partitions.ts'
-import { lossOf } from './fingerprint.ts'
 
 /** The whole range from the lake, in order; null where the lake does not hold all of it. */
 export type Refill = (topic: string, partition: number, from: number, to: number, signal: AbortSignal) => Promise<AsyncIterable<LogBatch> | null>

@@ -79,7 +79,8 @@ export async function liveCounts(queryable: Queryable, topic: string, aboveEpoch
   return rows.map((row) => ({ epoch: Number(row.epoch), partition: row.partition, events: row.events, hashHiSum: row.hash_hi_sum, hashLoSum: row.hash_lo_sum }))
 }
 
-export type CountedPosition = { readonly offset: number; readonly index: number }
+/** `key` is the ledger's, four words; its first two are the id's hash. Empty where a correction counted the position. */
+export type CountedPosition = { readonly offset: number; readonly index: number; readonly key: string; readonly hashHi: number; readonly hashLo: number }
 
 /** The positions that the speed layer counted in one epoch of one partition, from its ledger pages, with earlier corrections applied. */
 export async function liveCountedPositions(queryable: Queryable, topic: string, epoch: number, partition: number, correctionsTo: number): Promise<Map<string, CountedPosition>> {
@@ -87,7 +88,7 @@ export async function liveCountedPositions(queryable: Queryable, topic: string, 
   const pages = await run<{ page: bigint }>(queryable, 'SELECT page FROM ledger_pages WHERE topic = $1 AND epoch = $2 AND partition = $3 ORDER BY page', [topic, epoch, partition])
   for (const { page } of pages) {
     for (const { entries } of await readPages(queryable, [page])) {
-      readPage(entries, (_key, { offset, index }) => counted.set(`${offset}:${index}`, { offset, index }))
+      readPage(entries, (key, { offset, index }) => counted.set(`${offset}:${index}`, { offset, index, key: key.join(' '), hashHi: key[0]!, hashLo: key[1]! }))
     }
   }
   const corrected = await run<{ sign: number; log_offset: bigint; record_index: number }>(
@@ -96,7 +97,7 @@ export async function liveCountedPositions(queryable: Queryable, topic: string, 
     [topic, epoch, partition, correctionsTo],
   )
   for (const { sign, log_offset, record_index } of corrected) {
-    const position = { offset: Number(log_offset), index: record_index }
+    const position = { offset: Number(log_offset), index: record_index, key: '', hashHi: 0, hashLo: 0 }
     if (sign > 0) counted.set(`${position.offset}:${position.index}`, position)
     else counted.delete(`${position.offset}:${position.index}`)
   }

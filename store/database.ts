@@ -158,6 +158,8 @@ const passing = new Set([
 /** Driver errors as ours; anything else as it is. */
 export function translateError(thrown: unknown): unknown {
   if (thrown instanceof TidemarkError || !(thrown instanceof Error)) return thrown
+  // Whoever asked for it to end knows why.
+  if (thrown.name === 'AbortError' || thrown.name === 'TimeoutError') return thrown
   const code = (thrown as { code?: unknown }).code
   if (typeof code === 'string') {
     if (passing.has(code) || (code.length === 5 && passingClass.test(code))) return new UnavailableError(`The database could not do this now (${code}): ${thrown.message}`, { sqlState: code }, thrown)

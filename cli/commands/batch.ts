@@ -4,7 +4,8 @@ import type { Batch } from '#store/batches.ts'
 import { dropHeldBatch, listBatches, readBatch, readPointer, resumePublishing, rollBack } from '#store/batches.ts'
 import { readHorizon } from '#store/epochs.ts'
 import type { AcceptedLoss, LostRange } from '#store/losses.ts'
-import { acceptLoss, readTakenOut } from '#store/losses.ts'
+import { acceptLoss } from '#store/accept-loss.ts'
+import { readTakenOut } from '#store/losses.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions, withLayerOptions } from '../command.ts'
 import type { Environment } from '../environment.ts'
@@ -143,7 +144,7 @@ function addAcceptLoss(batch: Command): void {
         const log = await environment.log()
         const accepted: AcceptedLoss[] = []
         for (const range of ranges.map((text) => rangeOf(options.topic, text))) {
-          accepted.push(await acceptLoss(environment.database, range, await log.bounds(options.topic)))
+          accepted.push(await acceptLoss(environment.database, log, range, signal))
         }
         const counted = accepted.reduce((sum, loss) => sum + loss.eventsCounted, 0)
         let takenOut: unknown = null

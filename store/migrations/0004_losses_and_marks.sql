@@ -5,14 +5,15 @@ CREATE TABLE accepted_losses (
   topic text COLLATE "C" NOT NULL,
   partition integer NOT NULL,
   from_offset bigint NOT NULL,
-  to_offset bigint NOT NULL CHECK (to_offset > from_offset),
+  to_offset bigint NOT NULL CHECK (to_offset >= from_offset),
   what text NOT NULL CHECK (what IN ('gap', 'rebuilt', 'damaged')),
   events_counted bigint NOT NULL,
   accepted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   batch bigint REFERENCES batches,
   figures jsonb,
-  PRIMARY KEY (topic, partition, from_offset)
+  PRIMARY KEY (topic, partition, from_offset, to_offset)
 );
+COMMENT ON TABLE accepted_losses IS 'An empty range says that the topic was made anew there: what it held beyond is not known.';
 COMMENT ON COLUMN accepted_losses.events_counted IS 'Ids of the range that the speed layer had counted: the next batch takes them out of the figures.';
 COMMENT ON COLUMN accepted_losses.figures IS 'What that batch took out, by currency; of all losses that it booked together.';
 

@@ -4,10 +4,11 @@ import { readLakeRange } from '#batch/lake-range.ts'
 import { InvalidRequestError } from '#core/errors.ts'
 import type { EventLog } from '#core/ports.ts'
 import type { Refill } from '#speed/refill.ts'
+import { acceptLoss } from '#store/accept-loss.ts'
 import { answerRevenue } from '#store/answer-revenue.ts'
 import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
 import type { LostRange } from '#store/losses.ts'
-import { acceptLoss, readTakenOut } from '#store/losses.ts'
+import { readTakenOut } from '#store/losses.ts'
 import { openStoreLog } from '#store/store-log.ts'
 import type { Lab } from '#test/lab.ts'
 import { readMerged } from '#test/lab/merged.ts'
@@ -59,7 +60,7 @@ async function receipt({ lab }: LossStage) {
 
 async function accept({ lab }: LossStage, partition: number, from: number, to: number) {
   const range: LostRange = { topic: lab.topic, partition, from, to }
-  return acceptLoss(lab.database, range, await lab.log.bounds(lab.topic))
+  return acceptLoss(lab.database, lab.log, range, new AbortController().signal)
 }
 
 async function whenStopped(stage: LossStage, partition: number): Promise<void> {

@@ -9,7 +9,7 @@ import { commitFlush } from '#store/flush.ts'
 import { readLogTerms } from '#store/losses.ts'
 import { openPartitions } from '#store/partitions.ts'
 import { Accumulator } from '#speed/accumulator.ts'
-import { checkFingerprints } from '#speed/fingerprint.ts'
+import { checkFingerprints } from '#store/fingerprint.ts'
 import type { Lab } from '#test/lab.ts'
 
 export class StepWorker {

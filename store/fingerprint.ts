@@ -1,13 +1,15 @@
 /**
  * A topic that was deleted and made again starts its offsets anew: positions still look plausible, and other records stand there. So before a
- * partition is read on, its last committed record is read again and compared with the checksum that was stored with the offset.
+ * partition is read on, or archived, its last committed record is read again and compared with the checksum that was stored with the offset.
  */
 import { crc32 } from 'node:zlib'
 import { LossError } from '#core/errors.ts'
 import type { EventLog, LogBounds } from '#core/ports.ts'
-import type { LogTerms, LossKind, LostRange } from '#store/losses.ts'
-import { lossAt } from '#store/losses.ts'
-import type { OpenedPartition } from '#store/partitions.ts'
+import type { Queryable } from './database.ts'
+import { run } from './database.ts'
+import type { LogTerms, LossKind, LostRange } from './losses.ts'
+import { lossAt, readLogTerms } from './losses.ts'
+import type { OpenedPartition } from './partitions.ts'
 
 /** Throws LossError naming the first partition whose position lies beyond the log's end, or that holds another record there. */
 export async function checkFingerprints(
@@ -33,6 +35,22 @@ export async function checkFingerprints(
     const range = { topic, partition, from: 0, to: nextOffset }
     throw lossOf('rebuilt', range, `holds another record at ${last.offset} than the one that was counted: the topic was rebuilt. Put it back as it was`)
   }
+}
+
+/** The same for partitions as they stand committed now. Throws LossError as `checkFingerprints` does. */
+export async function checkCommitted(queryable: Queryable, log: EventLog, topic: string, partitions: readonly number[], signal: AbortSignal): Promise<void> {
+  const rows = await run<{ partition: number; next_offset: bigint; last_offset: bigint | null; last_checksum: bigint | null }>(
+    queryable,
+    'SELECT partition, next_offset, last_offset, last_checksum FROM committed_offsets WHERE topic = $1 AND partition = ANY ($2) ORDER BY partition',
+    [topic, partitions],
+  )
+  const committed = rows.map((row) => ({
+    partition: row.partition,
+    nextOffset: Number(row.next_offset),
+    last: row.last_offset === null || row.last_checksum === null ? null : { offset: Number(row.last_offset), checksum: Number(row.last_checksum) },
+  }))
+  // What is committed was there: bounds read afterwards can only be further.
+  await checkFingerprints(log, topic, committed, await log.bounds(topic), await readLogTerms(queryable, topic), signal)
 }
 
 /** What stops a partition, with what a person may do about it. */
