@@ -59,7 +59,7 @@ async function* readChain(options: LakeRangeOptions, partition: number, chain: r
   let at = from
   for (const file of chain) {
     const end = Math.min(file.to, to)
-    for await (const records of readFile(options, file)) {
+    for await (const records of readFile(options, partition, file)) {
       const wanted = records.filter((record) => record.offset >= at && record.offset < end)
       if (wanted.length === 0) continue
       const next = wanted.at(-1)!.offset + 1
@@ -71,14 +71,17 @@ async function* readChain(options: LakeRangeOptions, partition: number, chain: r
   }
 }
 
-async function* readFile({ engine }: LakeRangeOptions, file: RangeFile): AsyncGenerator<LogRecord[]> {
+let tables = 0
+
+async function* readFile({ engine }: LakeRangeOptions, partition: number, file: RangeFile): AsyncGenerator<LogRecord[]> {
   // A range without records has no file.
   if (file.path.startsWith('none/')) return
-  await engine.attach('range_file', [file.path], archiveColumns)
+  const table = `range_file_${++tables}`
+  await engine.attach(table, [file.path], archiveColumns)
   try {
-    for await (const { rows } of engine.query(batchSql('records_of_file'))) yield rows.map((row) => recordOf(file.path, row))
+    for await (const { rows } of engine.query(batchSql('records_of_file').replace(':partition', String(partition)).replace('range_file', table))) yield rows.map((row) => recordOf(file.path, row))
   } finally {
-    await engine.detach('range_file')
+    await engine.detach(table)
   }
 }
 

@@ -53,8 +53,6 @@ export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
     throw new ConflictError(`Publishing is paused (${pointer.pausedReason}). "tidemark batch resume" lets it go on.`, { pointer })
   }
   await options.before?.('cut', { batch: null })
-  const { isNew } = await keepIncarnation(database, options.lake)
-  if (isNew) options.onStep?.('cut', 'the database was put back: a new incarnation begins')
   const cut = await cutEpoch(database, decoder.logicVersion)
   options.onStep?.('cut', `epoch ${cut.epoch}; horizon ${cut.horizon.map((entry) => `${entry.partition}:${entry.nextOffset}`).join(' ') || 'empty'}`)
   const owner = await connect(database)
@@ -71,6 +69,9 @@ export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
 async function finishBatch(options: BatchOptions, batch: Batch, owner: PoolClient): Promise<BatchOutcome> {
   const { database } = options
   try {
+    // After the batch has its number and before anything is named by it: a database put back to in between is then behind its mark.
+    const { isNew } = await keepIncarnation(database, options.lake)
+    if (isNew) options.onStep?.('cut', 'the database was put back: a new incarnation begins')
     const files = await archive(options, batch)
     await options.before?.('recompute', batch)
     const base = { batch: batch.baseBatch!, epoch: (await readBatch(database.pool, batch.baseBatch!)).epoch }

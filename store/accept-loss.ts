@@ -34,8 +34,8 @@ export async function acceptLoss(database: Database, log: EventLog, range: LostR
     )
     // Where a stored batch cannot be read, its end may be unknown.
     const isStoppedHere = stopped !== undefined && Number(stopped.from_offset) === range.from && (stopped.to_offset === null || Number(stopped.to_offset) === range.to)
-    const what = isStoppedHere ? stopped.what : 'gap'
     const next = Number(stands.next)
+    const what = isRebuilt && range.to === next ? 'rebuilt' : isStoppedHere ? stopped.what : 'gap'
     const archived = Number(stands.archived)
     if (what === 'rebuilt' && !isRebuilt) throw new InvalidRequestError(`Partition ${partition} of ${topic} holds what was counted again: nothing is lost, and it goes on by itself.`)
     let lost: LostRange = range

@@ -185,10 +185,12 @@ async function bookFigures(client: PoolClient, batch: Batch): Promise<void> {
 async function bookCounts(client: PoolClient, batch: Batch, events: readonly CorrectedEvent[]): Promise<void> {
   await client.query(
     /* sql */ `
-    INSERT INTO correction_counts (batch, epoch, counted_epoch, topic, partition, events, hash_hi_sum, hash_lo_sum)
+    INSERT INTO correction_counts AS c (batch, epoch, counted_epoch, topic, partition, events, hash_hi_sum, hash_lo_sum)
     SELECT $1, $2, e.epoch, e.topic, e.partition, sum(e.sign), sum(e.sign * e.hi), sum(e.sign * e.lo)
     FROM unnest($3::bigint[], $4::text[], $5::int[], $6::int[], $7::bigint[], $8::bigint[]) AS e (epoch, topic, partition, sign, hi, lo)
-    GROUP BY e.epoch, e.topic, e.partition`,
+    GROUP BY e.epoch, e.topic, e.partition
+    ON CONFLICT (batch, counted_epoch, topic, partition) DO UPDATE SET
+      events = c.events + EXCLUDED.events, hash_hi_sum = c.hash_hi_sum + EXCLUDED.hash_hi_sum, hash_lo_sum = c.hash_lo_sum + EXCLUDED.hash_lo_sum`,
     [
       batch.batch,
       batch.epoch,
