@@ -26,6 +26,7 @@ const searchLaws = 'test/integration/search/laws.test.ts'
 const searchRows = 'test/faults/search-rows.test.ts'
 const logContract = 'test/contract/postgres-log.test.ts'
 const lakeContract = 'test/contract/disk-lake.test.ts'
+const rebuiltTopics = 'test/faults/rebuilt-topics.test.ts'
 const lossRows = 'test/faults/loss-rows.test.ts'
 const queryEndings = 'test/contract/duckdb-endings.test.ts'
 
@@ -90,6 +91,7 @@ export const mutants: readonly Mutant[] = [
   { name: '53-rebuilt-topic-keeps-its-offsets', breaks: 'a topic that was made anew is read on at the old offsets', caughtBy: [by(lossRows, 'nothing is added or taken until it is given up; then the new one is counted from its beginning, and copies in it are copies')] },
   { name: '54-restored-database-keeps-its-name', breaks: 'a database that was put back meets its own future outside', caughtBy: [by(lossRows, 'S9 an hour ago, while the log and the lake went on')] },
   { name: '55-refilled-with-a-hole', breaks: 'a range that the lake holds in part passes for whole', caughtBy: [by(lossRows, 'S14 the lake has only a part of it')], noticedWith: 'SuppressedError' },
+  { name: '56-rebuilt-topic-archived', breaks: 'records of a topic that was made anew are archived for those that were counted', caughtBy: [by(rebuiltTopics, 'a batch archives no record of the new topic for one of the old')] },
   { name: '60-search-passes-what-has-not-ended', breaks: 'the follower’s position passes a transaction that still runs', caughtBy: [by(searchLaws, 'a flush that commits after a later one is not passed over')] },
   { name: '61-search-version-by-the-clock', breaks: 'a document’s version is the time of sending', caughtBy: [by(searchLaws, 'a document never goes back: what an old reading sends after a newer one changes nothing')] },
   { name: '62-search-number-not-synced', breaks: 'documents are sent before what they say is durable', caughtBy: [by(searchRows, 'S10 PostgreSQL crashes and loses flushes that it had not synced')] },
