@@ -170,7 +170,9 @@ export async function lockFollower(client: PoolClient): Promise<void> {
 /** Begins, or begins anew: from now on changes are followed; all before is what the indices are built from. */
 export async function beginFollowing(client: PoolClient): Promise<StoreMoment> {
   await lockFollower(client)
-  const { now } = await readMoment(client)
+  const { now, follower } = await readMoment(client)
+  const isSameCluster = follower !== null && follower.systemIdentifier === now.systemIdentifier && BigInt(follower.position) <= BigInt(now.xmin)
+  if (!isSameCluster) await forgetFutureXids(client)
   await client.query(
     /* sql */ `
     INSERT INTO search_followers AS f (follower, incarnation, system_identifier, position_xid, pointer_moves, pointer_epoch) VALUES ($1, $2, $3, $4, $5, $6)
@@ -179,6 +181,17 @@ export async function beginFollowing(client: PoolClient): Promise<StoreMoment> {
     [figuresFollower, now.incarnation, now.systemIdentifier, now.xmin, now.pointerMoves, now.pointerEpoch],
   )
   return now
+}
+
+/**
+ * Rows that came by a dump keep numbers that a younger cluster has not reached: no snapshot would ever see them, so that they would change at every look
+ * and be complete at none. They are all of before, so they take the number of before.
+ */
+async function forgetFutureXids(client: PoolClient): Promise<void> {
+  // A merge under way would put such a number back.
+  await client.query(`SELECT pg_advisory_xact_lock(${lockKeys}${lockPurpose.liveMerge})`)
+  const tables = [...views.flatMap((view) => [`live_${view.name}`, `correction_${view.name}`]), 'live_runs', 'correction_events']
+  for (const table of tables) await client.query(`UPDATE ${table} SET xid = '0' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())`)
 }
 
 /** A stopped follower's session is ended by the server after this, so that another may take over; a killed one's ends at once. */

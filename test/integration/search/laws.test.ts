@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import type { PoolClient } from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { UnavailableError } from '#core/errors.ts'
+import { views } from '#core/views/all.ts'
 import { acceptHeldBatch } from '#batch/run.ts'
 import { rollBack, resumePublishing } from '#store/batches.ts'
 import { mergeLiveRows } from '#store/live-rows.ts'
@@ -403,6 +404,31 @@ describe('indices', () => {
     await follower.followAll()
     await expectSameFigures(follower)
     await expectSameSales(follower)
+  })
+
+  test('a younger cluster that the store came to by a dump sends what it has once, and takes the corrections of before over', async () => {
+    await lab.append([sale({ id: 'x', partition: 0, city: 'London' }), sale({ id: 'x', partition: 1, city: 'Leeds' })])
+    await count([0])
+    await count([1])
+    const { batch } = await runBatchWith(lab)
+    await lab.append(plainSales(lab, 10, 'c'))
+    await count()
+    await follower.followAll()
+    // Numbers of the other cluster, which this one has not reached.
+    const tables = [...views.flatMap((view) => [`live_${view.name}`, `correction_${view.name}`]), 'live_runs', 'correction_events']
+    for (const table of tables) expect((await lab.database.pool.query(`UPDATE ${table} SET xid = '9000000000'`)).rowCount, table).toBeGreaterThan(0)
+    await lab.database.pool.query(`UPDATE search_followers SET system_identifier = '1', position_xid = '9000000001'`)
+    await follower.crash()
+    let steps = 0
+    while (await follower.figures.step()) expect(++steps, 'steps until nothing is left to send').toBeLessThan(100)
+    const sent = search.puts
+    expect(await follower.figures.step()).toBe(false)
+    expect(search.puts).toBe(sent)
+    await follower.followAll()
+    await expectSameFigures(follower)
+    await expectSameSales(follower)
+    const x = (await documentsOf(search, 'mem', 'sales')).filter(({ source }) => source['eventId'] === 'x')
+    expect(x.map(({ source, version }) => [source['city'], version])).toEqual([['London', batch.batch + 1]])
   })
 
   test('months of the sales beyond their time are dropped, and events of them are not indexed', async () => {
