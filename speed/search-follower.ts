@@ -75,7 +75,7 @@ async function followSales(options: SearchFollowerOptions, signal: AbortSignal):
         let isMore = false
         for (const family of families) {
           let follower = followers.get(family.name)
-          if (follower === undefined) followers.set(family.name, (follower = new SalesFollower(options, family)))
+          if (follower === undefined) followers.set(family.name, (follower = new SalesFollower(options, family, signal)))
           isMore = (await follower.step()) || isMore
         }
         reset()

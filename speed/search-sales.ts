@@ -11,6 +11,7 @@ import type { EventLog, LogBatch, LogRecord, SearchDocument, SearchIndex } from 
 import { readCommitted } from '#store/committed.ts'
 import type { Database } from '#store/database.ts'
 import { renewIncarnation } from '#store/incarnation.ts'
+import { filesOfRange } from '#store/register.ts'
 import type { SearchIndexRow } from '#store/search-indices.ts'
 import { aliasOf, forgetIndex, keepRejects, listIndices, markServing, replaceIndex } from '#store/search-indices.ts'
 import type { DueCorrections, LogPosition } from '#store/search-sales.ts'
@@ -65,6 +66,7 @@ export function monthIndexName(family: string, month: string): string {
 export class SalesFollower implements AsyncDisposable {
   readonly #options: SalesOptions
   readonly #family: SearchIndexRow
+  readonly #signal: AbortSignal
   readonly #firstMonth: () => string
   #positions: Map<number, number> | null = null
   #months = new Set<string>()
@@ -73,9 +75,11 @@ export class SalesFollower implements AsyncDisposable {
   #retainedAt = 0
   #lookedAt = 0
 
-  constructor(options: SalesOptions, family: SearchIndexRow) {
+  /** Aborted, the signal ends a turn that reads much from the lake before it is through. */
+  constructor(options: SalesOptions, family: SearchIndexRow, signal: AbortSignal = new AbortController().signal) {
     this.#options = options
     this.#family = family
+    this.#signal = signal
     this.#firstMonth = () => firstSaleMonth(options.zone, options.keepMonths ?? keepMonthsDefault, (options.nowMs ?? Date.now)())
   }
 
@@ -123,24 +127,40 @@ export class SalesFollower implements AsyncDisposable {
 
   /** What the log has forgotten is read from the lake; what nobody holds is passed over, and said. */
   async #refill(behind: readonly number[], committed: ReadonlyMap<number, number>): Promise<boolean> {
-    const { log, topic, refill, logger } = this.#options
+    const { log, database, topic } = this.#options
     const bounds = await log.bounds(topic)
     for (const partition of behind) {
       const from = this.#positions!.get(partition)!
       const to = Math.min(bounds.first.get(partition) ?? 0, committed.get(partition) ?? 0)
       if (from >= to) continue
       await this.#stopReading()
-      const stopping = new AbortController()
-      const batches = (await refill?.(topic, partition, from, to, stopping.signal)) ?? null
-      if (batches === null) {
-        logger.warn({ partition, from, to }, `neither log nor lake holds ${from}-${to} of partition ${partition} any more: the search index is without its sales`)
-        await this.#index([{ partition, from, to, records: [] }])
-        return true
-      }
-      for await (const batch of batches) await this.#index([batch])
+      const files = await filesOfRange(database.pool, topic, partition, from, to)
+      const ends = new Set([...files.flatMap((file) => [file.fromOffset, file.toOffset]).filter((offset) => from < offset && offset < to), to])
+      await this.#refillPieces(partition, from, [...ends].sort((a, b) => a - b))
       return true
     }
     return false
+  }
+
+  /** Where the lake holds only some of the range, halves of it are asked for, down to single files: what is there goes in, in order. */
+  async #refillPieces(partition: number, from: number, ends: readonly number[]): Promise<void> {
+    const { topic, refill, logger } = this.#options
+    const to = ends.at(-1)!
+    const batches = (await refill?.(topic, partition, from, to, this.#signal)) ?? null
+    if (this.#signal.aborted) return
+    if (batches !== null) {
+      for await (const batch of batches) {
+        if (this.#signal.aborted) return
+        await this.#index([batch])
+      }
+    } else if (ends.length === 1) {
+      logger.warn({ partition, from, to }, `neither log nor lake holds ${from}-${to} of partition ${partition} any more: the search index is without its sales`)
+      await this.#index([{ partition, from, to, records: [] }])
+    } else {
+      const half = ends.length >> 1
+      await this.#refillPieces(partition, from, ends.slice(0, half))
+      if (!this.#signal.aborted) await this.#refillPieces(partition, ends[half - 1]!, ends.slice(half))
+    }
   }
 
   /** Batches of the log below the committed offsets; none where nothing came in time. */

@@ -5,6 +5,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { UnavailableError } from '#core/errors.ts'
 import { views } from '#core/views/all.ts'
 import { acceptHeldBatch } from '#batch/run.ts'
+import { readLakeRange } from '#batch/lake-range.ts'
+import type { Refill } from '#speed/refill.ts'
+import { SalesFollower } from '#speed/search-sales.ts'
+import { filesOfRange } from '#store/register.ts'
+import { readSalePositions } from '#store/search-sales.ts'
 import { rollBack, resumePublishing } from '#store/batches.ts'
 import { mergeLiveRows } from '#store/live-rows.ts'
 import { pruneStore } from '#store/prune.ts'
@@ -469,6 +474,68 @@ test('never ahead of the database: a sale is in no document before it is counted
   await count()
   await follower.followAll()
   await expectSameSales(follower)
+})
+
+describe('sales that the log has forgotten', () => {
+  const refill: Refill = async (topic, partition, from, to) => readLakeRange({ queryable: lab.database.pool, lake: lab.lake, engine: lab.engine }, topic, partition, from, to)
+  const forgetBelow = async (below: number): Promise<void> => {
+    await lab.log.prune(lab.topic, new Map([0, 1, 2].map((partition) => [partition, below])), Date.now() + 3_600_000)
+    expect((await lab.log.bounds(lab.topic)).first.get(1)).toBe(below)
+  }
+  const idsOf = async (): Promise<string[]> => [...new Set((await documentsOf(search, 'mem', 'sales')).map(({ source }) => (source['eventId'] as string).split('-')[0]!))].sort()
+
+  beforeEach(async () => {
+    for (const prefix of ['a', 'b', 'c', 'd', 'e']) {
+      await lab.append(plainSales(lab, 12, prefix))
+      await count()
+      if (prefix !== 'e') await runBatchWith(lab)
+    }
+  })
+
+  test.each([
+    { without: 'its end', gone: ['d'], left: ['a', 'b', 'c', 'e'], ranges: ['12-16'] },
+    { without: 'its beginning and a middle', gone: ['a', 'c'], left: ['b', 'd', 'e'], ranges: ['0-4', '8-12'] },
+  ])('of a lake that holds a part of them, without $without, that part is indexed and the rest is named', async ({ gone, left, ranges }) => {
+    const files = await filesOfRange(lab.database.pool, lab.topic, 1, 0, 1_000)
+    expect(files.map(({ fromOffset, toOffset }) => [fromOffset, toOffset])).toEqual([[0, 4], [4, 8], [8, 12], [12, 16]])
+    for (const name of gone) {
+      const from = ['a', 'b', 'c', 'd'].indexOf(name) * 4
+      for (const partition of [0, 1, 2]) for (const { path } of await filesOfRange(lab.database.pool, lab.topic, partition, from, from + 4)) await lab.lake.remove(path)
+    }
+    await forgetBelow(16)
+    follower = new SearchLab(lab, search, 'mem', { refill })
+    await follower.followAll()
+    expect(await idsOf()).toEqual(left)
+    expect(await documentsOf(search, 'mem', 'sales')).toHaveLength(12 * left.length)
+    for (const partition of [0, 1, 2]) {
+      expect(follower.warnings.filter((text) => text.includes(`of partition ${partition} `))).toEqual(ranges.map((range) => expect.stringContaining(`holds ${range} of`)))
+    }
+  })
+
+  test('a stop does not wait for all of them', async () => {
+    await forgetBelow(16)
+    await follower.followFigures()
+    const stop = new AbortController()
+    let batches = 0
+    const stopping: Refill = async (...range) => {
+      const read = await refill(...range)
+      return (async function* () {
+        for await (const batch of read!) {
+          batches++
+          yield batch
+          stop.abort()
+        }
+      })()
+    }
+    const [family] = (await listIndices(lab.database.pool)).filter((row) => row.kind === 'sales')
+    await using sales = new SalesFollower({ ...follower.options, refill: stopping }, family!, stop.signal)
+    await sales.step()
+    expect(stop.signal.aborted).toBe(true)
+    expect(batches).toBe(2)
+    // What was read before is kept.
+    const positions = await readSalePositions(lab.database.pool, family!.name, lab.topic)
+    expect([...positions.values()].sort((a, b) => a - b)).toEqual([0, 0, 4])
+  })
 })
 
 test('a session that is lost is noticed, and another takes over', async () => {
