@@ -40,13 +40,20 @@ const responseBytesMax = 256 * 1024 * 1024
 export async function openElasticsearch(options: ElasticsearchOptions): Promise<SearchIndex> {
   const nodes = options.url.split(',').map((url) => url.trim())
   for (const node of nodes) {
-    if (!/^https?:\/\/[^\s]+$/.test(node)) throw new ConfigError(`SEARCH_URL must be http://host:9200 or https://…, several by commas; one of them is ${JSON.stringify(withoutPassword(node))}.`)
+    if (!/^https?:\/\/[^\s]+$/.test(node) || !isDecodable(node)) throw new ConfigError('SEARCH_URL must be http://host:9200 or https://…, several by commas; a comma in a password is written %2C, a % as %25.')
   }
   return new Elasticsearch(nodes, options)
 }
 
-function withoutPassword(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, '//…@')
+function isDecodable(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  try {
+    const { username, password } = new URL(url)
+    decodeURIComponent(username + password)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Whole numbers that a double cannot hold come as bigint, from their source text. */

@@ -24,22 +24,22 @@ const knownParameters: ReadonlySet<string> = new Set(['user', 'datanodes'])
 /** An empty `location` is `hdfs:///folder`, the file system that the query engine's own Hadoop configuration names first (fs.defaultFS). Throws ConfigError. */
 export function parseHdfsUrl(url: string, location: string): HdfsAddress {
   const parts = /^webhdfs:\/\/([^/?#]+)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(url)
-  if (parts === null || parts[1]!.includes('@')) throw new ConfigError(`"${url}" is no address of a lake on HDFS: give ${form}`, { url })
+  if (parts === null || parts[1]!.includes('@')) throw new ConfigError(`LAKE_URL is no address of a lake on HDFS: give ${form}; WebHDFS knows no password`)
   const authorities = parts[1]!.split(',')
   for (const authority of authorities) {
-    if (!authorityPattern.test(authority)) throw new ConfigError(`"${authority}" in the lake's URL is no host:port of a NameNode's web address: give ${form}`, { url })
+    if (!authorityPattern.test(authority)) throw new ConfigError(`"${authority}" in the lake's URL is no host:port of a NameNode's web address: give ${form}`)
   }
   const root = (parts[2] ?? '').replace(/\/+$/, '')
-  if (!isLakePath(root.slice(1))) throw new ConfigError(`The lake's URL names no folder that a lake may have ("${root}"): give ${form}`, { url })
+  if (!isLakePath(root.slice(1))) throw new ConfigError(`The lake's URL names no folder that a lake may have ("${root}"): give ${form}`)
   const parameters = new URLSearchParams(parts[3] ?? '')
   for (const name of parameters.keys()) {
-    if (!knownParameters.has(name)) throw new ConfigError(`The lake's URL has the parameter "${name}": only user and datanodes are known`, { url })
+    if (!knownParameters.has(name)) throw new ConfigError(`The lake's URL has the parameter "${name}": only user and datanodes are known`)
   }
   const user = parameters.get('user')
-  if (user !== null && !userPattern.test(user)) throw new ConfigError(`"${user}" in the lake's URL is no name of a user of HDFS`, { url })
+  if (user !== null && !userPattern.test(user)) throw new ConfigError(`"${user}" in the lake's URL is no name of a user of HDFS`)
   const dataNodes = (parameters.get('datanodes') ?? '').split(',').filter((name) => name !== '')
   for (const name of dataNodes) {
-    if (!dataNodePattern.test(name)) throw new ConfigError(`"${name}" in the lake's URL is no DataNode: give datanodes=host:port, divided by commas`, { url })
+    if (!dataNodePattern.test(name)) throw new ConfigError(`"${name}" in the lake's URL is no DataNode: give datanodes=host:port, divided by commas`)
   }
   return {
     nameNodes: authorities.map((authority) => `http://${authority.toLowerCase()}`),

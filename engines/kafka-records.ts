@@ -193,10 +193,12 @@ class RecordCursor {
   readonly #batch: Batch
   readonly #varints: Varints
   #left: number
+  #last: number
 
   constructor(fetched: FetchedRecords, batch: Batch) {
     this.#fetched = fetched
     this.#batch = batch
+    this.#last = batch.baseOffset - 1
     this.#varints = new Varints(batch.content)
     this.#left = batch.count
     if (batch.count < 0) throw this.#damage(`claims ${batch.count} records`)
@@ -206,7 +208,6 @@ class RecordCursor {
   readUntil(records: LogRecord[], from: number, limit: number): boolean {
     const { content, baseOffset, lastOffset, firstTimeMs, logTimeMs } = this.#batch
     const varints = this.#varints
-    let last = from - 1
     while (this.#left > 0) {
       if (records.length >= chunkRecords && this.#left > 0) return true
       this.#left -= 1
@@ -221,15 +222,16 @@ class RecordCursor {
       const valueBytes = Math.max(0, varints.read())
       const valueAt = varints.at
       varints.at += valueBytes
-      if (!(varints.at < end && offset <= lastOffset)) throw this.#damage('holds a record that is longer than it says')
+      if (!(varints.at < end)) throw this.#damage('holds a record that is longer than it says')
+      // Of records that are not asked for as well: one that is read at a wrong offset must not pass for one below.
+      if (!(offset > this.#last && offset <= lastOffset)) throw this.#damage(`holds offset ${offset} after ${this.#last}`)
+      this.#last = offset
       const wanted = offset >= from && offset < limit
       const headers = content[varints.at] === 0 ? null : this.#headers(end, wanted)
       if (headers === null) varints.at += 1
       if (varints.at !== end) throw this.#damage('holds a record of another length than it says')
       if (!wanted) continue
-      if (offset <= last) throw this.#damage(`holds offset ${offset} after ${last}`)
-      last = offset
-      records.push({ offset, logTimeMs: logTimeMs ?? Math.max(0, firstTimeMs + timeDelta), value: viewOf(content, valueAt, valueBytes), headers })
+      records.push({ offset, logTimeMs: logTimeMs ?? Math.min(Math.max(0, firstTimeMs + timeDelta), Number.MAX_SAFE_INTEGER), value: viewOf(content, valueAt, valueBytes), headers })
     }
     if (this.#left === 0 && varints.at !== content.length) throw this.#damage('holds more than its records')
     this.#left = -1
@@ -269,6 +271,9 @@ class RecordCursor {
 
 const emptyHeaders: LogHeaders = {}
 
+/** Of 64 bits. */
+const varintBytesMax = 10
+
 class Varints {
   readonly #bytes: Buffer
   at = 0
@@ -277,23 +282,27 @@ class Varints {
     this.#bytes = bytes
   }
 
-  /** A signed number; past the end NaN, which the caller's comparison with the end refuses. */
+  /**
+   * A signed number of up to ten bytes, beyond 2^53 not exact; what is longer, or ends early, is NaN and leaves `at` NaN, which the caller's comparison with
+   * the end refuses.
+   */
   read(): number {
     const bytes = this.#bytes
     const first = bytes[this.at++]
-    if (first === undefined) return Number.NaN
+    if (first === undefined) return (this.at = Number.NaN)
     if (first < 0x80) return (first >>> 1) ^ -(first & 1)
     const second = bytes[this.at++]
-    if (second === undefined) return Number.NaN
+    if (second === undefined) return (this.at = Number.NaN)
     if (second < 0x80) {
       const short = (first & 0x7f) | (second << 7)
       return (short >>> 1) ^ -(short & 1)
     }
     let value = (first & 0x7f) + (second & 0x7f) * 0x80
     let unit = 0x4000
+    let read = 2
     for (let more = second; more >= 0x80; unit *= 0x80) {
       const byte = bytes[this.at++]
-      if (byte === undefined || unit > Number.MAX_SAFE_INTEGER) return Number.NaN
+      if (byte === undefined || ++read > varintBytesMax) return (this.at = Number.NaN)
       value += (byte & 0x7f) * unit
       more = byte
     }

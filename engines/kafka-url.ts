@@ -18,20 +18,32 @@ export function parseKafkaUrl(url: string): KafkaAddress {
   if (parts === null) throw new ConfigError(`The address of Kafka is not of the form ${form}.`)
   const [, user, hosts, query] = parts
   const settings = new URLSearchParams(query ?? '')
-  for (const name of settings.keys()) if (name !== 'tls' && name !== 'mechanism') throw new ConfigError(`The address of Kafka has an unknown setting ${name}. Write ${form}.`)
+  // No part of the address is repeated: a password with a sign that it may not hold would stand in it.
+  for (const name of settings.keys()) if ((name !== 'tls' && name !== 'mechanism') || settings.getAll(name).length > 1) throw new ConfigError(`The address of Kafka has an unknown setting, or one twice. Write ${form}, signs such as ? in a password as %3F.`)
+  const tls = settings.get('tls') ?? 'false'
+  if (tls !== 'true' && tls !== 'false') throw new ConfigError(`The address of Kafka says neither tls=true nor tls=false. Write ${form}.`)
   const mechanism = (settings.get('mechanism') ?? 'plain').toLowerCase()
-  if (!mechanisms.includes(mechanism)) throw new ConfigError(`Kafka's mechanism ${mechanism} is not known: use ${mechanisms.join(', ')}.`)
-  const [username = '', password = ''] = (user ?? '').split(':').map(decodeURIComponent)
+  if (!mechanisms.includes(mechanism)) throw new ConfigError(`The mechanism in the address of Kafka is not known: use ${mechanisms.join(', ')}.`)
+  const [username, password] = credentialsOf(user ?? '')
   return {
     brokers: hosts!.split(',').map(parseBroker),
-    tls: settings.get('tls') === 'true',
+    tls: tls === 'true',
     sasl: user === undefined ? null : { mechanism, username, password },
+  }
+}
+
+function credentialsOf(user: string): [username: string, password: string] {
+  const colon = user.includes(':') ? user.indexOf(':') : user.length
+  try {
+    return [decodeURIComponent(user.slice(0, colon)), decodeURIComponent(user.slice(colon + 1))]
+  } catch {
+    throw new ConfigError(`The user or the password in the address of Kafka holds a % that begins no code: write it as %25. The form is ${form}.`)
   }
 }
 
 function parseBroker(text: string): BrokerAddress {
   const parts = /^(\[[0-9a-fA-F:]+\]|[^:[\]]+)(?::(\d{1,5}))?$/.exec(text)
   const port = Number(parts?.[2] ?? defaultPort)
-  if (parts === null || port < 1 || port > 65_535) throw new ConfigError(`The address of Kafka names no broker in ${JSON.stringify(text)}. Write ${form}.`)
+  if (parts === null || port < 1 || port > 65_535) throw new ConfigError(`The address of Kafka names no broker in one of its places, or a port that is none. Write ${form}.`)
   return { host: parts[1]!.replace(/^\[|\]$/g, ''), port }
 }

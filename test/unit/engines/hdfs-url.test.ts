@@ -37,3 +37,8 @@ test.each([
 test.each(['/shopsphere', 'namenode:8020/a', "hdfs://namenode/a'b", 'hdfs://namenode/a b'])('the location %s is refused', (location) => {
   expect(() => parseHdfsUrl('webhdfs://namenode:9870/a', location)).toThrow(/no place that a query engine could read/)
 })
+
+test('a password, which WebHDFS does not know, is refused and not told', () => {
+  expect(() => parseHdfsUrl('webhdfs://u:s3cret@h:9870/shop', '')).toThrow(ConfigError)
+  expect(() => parseHdfsUrl('webhdfs://u:s3cret@h:9870/shop', '')).not.toThrow(/s3cret/)
+})

@@ -257,3 +257,53 @@ describe('bombs', () => {
     expect(error.message).toMatch(/zstd/)
   })
 })
+
+describe('times and offsets at their limits', () => {
+  /** A record as bytes: its own time and offset, and the value `v`. */
+  function recordOf(timeDelta: bigint, offsetDelta: number): Buffer {
+    const body = Buffer.concat([Buffer.from([0]), varint(timeDelta), varint(BigInt(offsetDelta)), varint(-1n), varint(1n), Buffer.from('v'), varint(0n)])
+    return Buffer.concat([varint(BigInt(body.length)), body])
+  }
+
+  function varint(value: bigint): Buffer {
+    let left = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n))
+    const bytes: number[] = []
+    while (left >= 0x80n) {
+      bytes.push(Number(left & 0x7fn) | 0x80)
+      left >>= 7n
+    }
+    return Buffer.from([...bytes, Number(left)])
+  }
+
+  /** Three records' header with this content in their place. */
+  function withContent(...records: readonly Buffer[]): Buffer {
+    const batch = batchOf(['a', 'b', 'c'].map((value) => appendOf(value)), { baseOffset: 10 })
+    return sealed(Buffer.concat([batch.subarray(0, 61), ...records]))
+  }
+
+  test.each([2n ** 31n, 2n ** 53n, 2n ** 55n, -(2n ** 55n), 2n ** 62n, -(2n ** 62n), 2n ** 63n - 1n, -(2n ** 63n)])('a record whose time is %s ms from the first is read, and its neighbours too', (delta) => {
+    const { records } = decodeAll(withContent(recordOf(0n, 0), recordOf(delta, 1), recordOf(5n, 2)))
+    expect(records.map(({ offset }) => offset)).toEqual([10, 11, 12])
+    for (const { logTimeMs, value } of records) {
+      expect(Number.isSafeInteger(logTimeMs) && logTimeMs >= 0).toBe(true)
+      expect(Buffer.from(value).toString()).toBe('v')
+    }
+  })
+
+  test.each([
+    ['below the first', [0, -1, 2]],
+    ['beyond the last', [0, 1, 3]],
+    ['twice', [0, 0, 2]],
+    ['going back', [1, 0, 2]],
+  ])('an offset %s is damage, also of a record that nobody asked for', (_what, deltas) => {
+    const bytes = withContent(...deltas.map((delta) => recordOf(0n, delta)))
+    expect(() => decodeAll(bytes, 10)).toThrow(CorruptError)
+    expect(() => decodeAll(bytes, 12)).toThrow(CorruptError)
+  })
+
+  test('a number of eleven bytes is damage', () => {
+    const long = Buffer.from([...Array<number>(10).fill(0x80), 0])
+    const body = Buffer.concat([Buffer.from([0]), long, varint(1n), varint(-1n), varint(1n), Buffer.from('v'), varint(0n)])
+    expect(() => decodeAll(withContent(recordOf(0n, 0), Buffer.concat([varint(BigInt(body.length)), body]), recordOf(0n, 2)))).toThrow(CorruptError)
+  })
+})
