@@ -7,7 +7,7 @@
 import type { Decoder } from '#core/decode.ts'
 import { dayMs, formatDay, monthStart, openCalendar } from '#core/calendar.ts'
 import { ConflictError, LossError, messageOf } from '#core/errors.ts'
-import type { EventLog, LogBatch, LogRecord, SearchDocument, SearchIndex } from '#core/ports.ts'
+import type { EventLog, FoundDocument, LogBatch, LogRecord, SearchDocument, SearchIndex } from '#core/ports.ts'
 import { readCommitted } from '#store/committed.ts'
 import type { Database } from '#store/database.ts'
 import { renewIncarnation } from '#store/incarnation.ts'
@@ -347,16 +347,19 @@ export class SalesFollower implements AsyncDisposable {
   }
 
   /** Only their positions are known, so their documents are searched for: a person gave a range up, which is rare. */
-  async #removeLost(lost: readonly LogPosition[]): Promise<void> {
-    const { search, database } = this.#options
-    const positions = new Set(lost.map(({ partition, offset }) => `${partition}:${offset}`))
-    const version = await saleVersionMax(database.pool)
+  async #removeLost(lost: DueCorrections['lost']): Promise<void> {
+    const { search } = this.#options
+    const versions = new Map(lost.map(({ batch, partition, offset }) => [`${partition}:${offset}`, batch + 1]))
+    const versionAt = ({ source }: FoundDocument): number | undefined => versions.get(`${String(source['partition'])}:${String(source['offset'])}`)
     for (const month of this.#months) {
       const index = monthIndexName(this.#family.name, month)
       await search.refresh(index)
       for await (const found of search.scan(index, 'localDay', month, '9999-01-01')) {
-        const gone = found.filter(({ source }) => positions.has(`${String(source['partition'])}:${String(source['offset'])}`))
-        if (gone.length > 0) await search.put(index, gone.map(({ id }) => ({ id, version, body: null })))
+        const gone = found.flatMap((document) => {
+          const version = versionAt(document)
+          return version === undefined ? [] : [{ id: document.id, version, body: null }]
+        })
+        if (gone.length > 0) await search.put(index, gone)
       }
     }
   }

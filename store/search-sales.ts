@@ -68,8 +68,8 @@ export type DueCorrections = {
   /** Complete below it. */
   readonly xmin: Xid
   readonly settled: readonly SettledSale[]
-  /** Positions of events that count no more, of lost ranges, with no id known. */
-  readonly lost: readonly LogPosition[]
+  /** Positions of events that count no more, of lost ranges, with no id known, and the batch that took them out. */
+  readonly lost: readonly (LogPosition & { readonly batch: number })[]
   /** Partition → where the log must have been read to before they are applied. */
   readonly horizon: ReadonlyMap<number, number>
 }
@@ -107,7 +107,7 @@ export async function readDueCorrections(queryable: Queryable, index: string, to
   const settled = new Map<string, SettledSale>()
   // A row of +1 comes last and says best where the copy stands that counts.
   for (const row of rows) {
-    if (row.reason === 'lost') continue
+    if (isOfNobody(row)) continue
     const first =
       row.sign === 1
         ? { partition: row.partition, offset: Number(row.log_offset) }
@@ -116,8 +116,13 @@ export async function readDueCorrections(queryable: Queryable, index: string, to
           : { partition: row.first_partition, offset: Number(row.first_offset) }
     settled.set(JSON.stringify([row.source, row.event_id]), { batch: Number(row.batch), source: row.source, eventId: row.event_id, first })
   }
-  const lost = rows.filter((row) => row.reason === 'lost').map((row) => ({ partition: row.partition, offset: Number(row.log_offset) }))
+  const lost = rows.filter(isOfNobody).map((row) => ({ batch: Number(row.batch), partition: row.partition, offset: Number(row.log_offset) }))
   return { xmin: rows[0]!.xmin, settled: [...settled.values()], lost, horizon: new Map(horizon.map((row) => [row.partition, Number(row.next_offset)])) }
+}
+
+/** What is lost; a copy that counts in its place is booked for the same reason, with its id. */
+function isOfNobody({ reason, sign }: CorrectionRow): boolean {
+  return reason === 'lost' && sign === -1
 }
 
 export async function moveCorrections(queryable: Queryable, index: string, xmin: Xid): Promise<void> {

@@ -10,6 +10,8 @@ import type { Refill } from '#speed/refill.ts'
 import { SalesFollower } from '#speed/search-sales.ts'
 import { filesOfRange } from '#store/register.ts'
 import { readSalePositions } from '#store/search-sales.ts'
+import { acceptLoss } from '#store/accept-loss.ts'
+import { withLog } from '#test/faults/loss-steps.ts'
 import { rollBack, resumePublishing } from '#store/batches.ts'
 import { mergeLiveRows } from '#store/live-rows.ts'
 import { pruneStore } from '#store/prune.ts'
@@ -535,6 +537,62 @@ describe('sales that the log has forgotten', () => {
     // What was read before is kept.
     const positions = await readSalePositions(lab.database.pool, family!.name, lab.topic)
     expect([...positions.values()].sort((a, b) => a - b)).toEqual([0, 0, 4])
+  })
+})
+
+describe('losses that a person accepted', () => {
+  /** Its log reads what was given up as empty. */
+  let store: Lab
+  const never = new AbortController().signal
+
+  beforeEach(async () => {
+    store = withLog(lab, lab.log)
+    follower = new SearchLab(store, search, 'mem')
+    await lab.append(plainSales(lab, 12, 'a'))
+    await count()
+    await runBatchWith(store)
+  })
+
+  async function loseAndAccept(to: number): Promise<void> {
+    await lab.log.prune(lab.topic, new Map([[1, to]]), Date.now() + 3_600_000)
+    expect(await acceptLoss(lab.database, store.log, { topic: lab.topic, partition: 1, from: 4, to }, never)).toMatchObject({ what: 'gap' })
+    const { crossCheck } = await runBatchWith(store)
+    expect(crossCheck.summary.correctionsByReason['lost']).toBeGreaterThan(0)
+  }
+
+  test('take their documents away, when a batch takes their events out of the figures', async () => {
+    await lab.append(plainSales(lab, 12, 'b'))
+    await count()
+    await follower.followAll()
+    expect(await documentsOf(search, 'mem', 'sales')).toHaveLength(24)
+    await loseAndAccept(8)
+    await follower.followAll()
+    const documents = await documentsOf(search, 'mem', 'sales')
+    expect(documents).toHaveLength(20)
+    expect(documents.filter(({ source }) => source['partition'] === 1 && (source['offset'] as number) >= 4)).toEqual([])
+    await expectSameFigures(follower)
+    await expectSameSales(follower)
+    // Nor does a new family bring them back, with the log's records of before gone.
+    const refill: Refill = async (topic, partition, from, to) => readLakeRange({ queryable: lab.database.pool, lake: lab.lake, engine: lab.engine }, topic, partition, from, to)
+    await follower.closeSales()
+    follower = new SearchLab(store, search, 'mem', { refill })
+    await requestBuild(lab.database, 'mem', 'sales')
+    await follower.followAll()
+    await expectSameSales(follower)
+  })
+
+  test('keep the document of an event whose other copy counts in its place', async () => {
+    // Counted in partition 1, copied in partition 2 by the same worker: with the first gone the copy counts.
+    await lab.append([sale({ id: 'x', partition: 1 }), ...plainSales(lab, 12, 'b')])
+    await count()
+    await lab.append([sale({ id: 'x', partition: 2 }), sale({ id: 'x', partition: 1 }), sale({ id: 'y', partition: 2 })])
+    await count()
+    await follower.followAll()
+    expect(await documentsOf(search, 'mem', 'sales')).toHaveLength(26)
+    await loseAndAccept(9)
+    await follower.followAll()
+    await expectSameFigures(follower)
+    await expectSameSales(follower)
   })
 })
 
