@@ -1,7 +1,8 @@
 /**
  * Where the search follower stands. Its position is a transaction number: whatever transactions below it wrote is in the documents. It moves to the
  * oldest transaction that still ran when the changes were looked for, since transactions commit out of order; what is visible above it is sent early as
- * well, once, and again when the position passes it. So a long transaction of somebody else holds nothing back, and nothing is passed over.
+ * well, once, and again when the position passes it. So a long transaction of somebody else holds back no more than a change merged into a row whose number
+ * was sent already, and nothing is passed over.
  */
 import type { PoolClient } from 'pg'
 import { ConflictError } from '#core/errors.ts'
