@@ -43,11 +43,12 @@ async function runChecks(plan: Plan): Promise<Tally> {
 async function runTestsOnEngines({ filters, rest, withEngines }: Plan, environment: NodeJS.ProcessEnv): Promise<Tally> {
   if (filters.length + rest.length > 0 && !withEngines) return runTests(filters, rest, environment)
   console.log('\n── Real engines')
-  engines = await openTestEngines(environment, (line) => console.log(line), interrupted.signal)
+  engines = openTestEngines(environment, (line) => console.log(line), interrupted.signal)
+  const opened = await engines
   try {
-    return await runTests(filters, rest, { ...environment, ...engines.environment })
+    return await runTests(filters, rest, { ...environment, ...opened.environment })
   } finally {
-    await engines.stop()
+    await opened.stop()
     engines = undefined
   }
 }
@@ -88,7 +89,8 @@ function readReport(file: string): TestReport | undefined {
 }
 
 let running: ChildProcess | undefined
-let engines: TestEngines | undefined
+/** Kept from the moment on which they begin to start: an interruption must end those that have. */
+let engines: Promise<TestEngines> | undefined
 const interrupted = new AbortController()
 
 async function runTimed(title: string, program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
@@ -115,11 +117,11 @@ function programOf(packageName: string, program: string): string {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
     process.once(signal, () => {
       running?.kill('SIGTERM')
       interrupted.abort()
-      void Promise.resolve(engines?.stop()).finally(() => process.exit(code))
+      void Promise.resolve(engines?.then((opened) => opened.stop())).finally(() => process.exit(code))
     })
   }
   const { passed, failed, skipped } = await runChecks(planOf(process.argv.slice(2)))

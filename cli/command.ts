@@ -27,9 +27,18 @@ export function withLayerOptions(command: Command): Command {
 }
 
 export function settingsOf(options: CommonOptions): Settings {
-  const overrides = options.data === undefined ? {} : { dataDirectory: options.data }
-  const { dataDirectory } = readSettings(process.env, overrides)
-  return readSettings({ ...clusterEnvironment(dataDirectory), ...process.env }, overrides)
+  // What the environment says goes before, also in a file that it names.
+  const cluster = Object.entries(clusterEnvironment(folderOf(options))).filter(([name]) => process.env[`${name}_FILE`] === undefined)
+  return readSettings({ ...Object.fromEntries(cluster), ...process.env }, overridesOf(options))
+}
+
+/** The data folder alone, whatever the engines of its shop are. */
+export function folderOf(options: CommonOptions): string {
+  return readSettings(process.env, overridesOf(options)).dataDirectory
+}
+
+function overridesOf(options: CommonOptions): { dataDirectory?: string } {
+  return options.data === undefined ? {} : { dataDirectory: options.data }
 }
 
 /**

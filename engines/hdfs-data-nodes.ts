@@ -14,6 +14,11 @@ import type { NameNodes, Outcome } from './hdfs-name-nodes.ts'
 /** Where the bytes of one operation go or come from. */
 export type Located = { readonly url: URL } | { readonly direct: unknown }
 
+/** Of a file as WebHDFS writes it; percent codes are compared as URLs write them. */
+function pathnameOf(path: string): string {
+  return new URL(`http://host/webhdfs/v1${path}`).pathname
+}
+
 /** A question whose answer is a DataNode. */
 export type Location = { readonly method: 'GET' | 'PUT'; readonly op: string; readonly path: string; readonly params: Readonly<Record<string, string>>; readonly doing: string }
 
@@ -46,15 +51,15 @@ export class DataNodes {
       },
     )
     if ('refusal' in outcome) return outcome
-    return { value: 'direct' in outcome.value ? outcome.value : { url: await this.#check(outcome.value.location, op) } }
+    return { value: 'direct' in outcome.value ? outcome.value : { url: await this.#check(outcome.value.location, op, path) } }
   }
 
   /** Throws ConfigError where the target is foreign. */
-  async #check(location: string, op: string): Promise<URL> {
+  async #check(location: string, op: string, path: string): Promise<URL> {
     const url = URL.canParse(location) ? new URL(location) : null
     const asked = [...(url?.searchParams ?? [])].find(([name]) => name.toLowerCase() === 'op')?.[1]
-    if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '' || asked?.toUpperCase() !== op) {
-      throw new ConfigError(`HDFS redirects ${op} to "${location.slice(0, 200)}", which is no DataNode's address: see what answers in the NameNode's place`, { location })
+    if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '' || asked?.toUpperCase() !== op || url.pathname !== pathnameOf(path)) {
+      throw new ConfigError(`HDFS redirects ${op} to "${location.slice(0, 200)}", which is no DataNode's address of what was asked for: see what answers in the NameNode's place`, { location })
     }
     const host = authorityOf(url)
     if (this.#isKnown(url.hostname, host)) return url

@@ -2,7 +2,7 @@ import { createReadStream, existsSync, statSync } from 'node:fs'
 import type { Command } from 'commander'
 import { ConfigError } from '#core/errors.ts'
 import type { CommonOptions } from '../command.ts'
-import { exitCodes, guarded, settingsOf, withCommonOptions } from '../command.ts'
+import { exitCodes, folderOf, guarded, withCommonOptions } from '../command.ts'
 import type { EngineName } from '../engines/cluster.ts'
 import { engineNames } from '../engines/cluster.ts'
 import { cacheDirectoryOf } from '../engines/cache-directory.ts'
@@ -49,7 +49,7 @@ export function addEngines(program: Command): void {
 }
 
 async function up(asked: readonly string[], options: UpOptions): Promise<void> {
-  const { dataDirectory } = settingsOf(options)
+  const dataDirectory = folderOf(options)
   const { signal } = controlProcess()
   if (options.nodes !== undefined && !nodesAllowed.includes(options.nodes)) throw new ConfigError(`--nodes takes ${nodesAllowed.join(' or ')}, not "${options.nodes}".`)
   const quiet = options.quiet === true
@@ -91,7 +91,7 @@ function printUrls({ names, urls, started }: Engines, data: string | undefined):
 }
 
 async function status(options: CommonOptions): Promise<void> {
-  const { dataDirectory } = settingsOf(options)
+  const dataDirectory = folderOf(options)
   const members = engineStatus(dataDirectory)
   const signal = AbortSignal.timeout(statusWithinMs)
   const names = [...new Set(members.map(({ engine }) => engine))]
@@ -117,7 +117,7 @@ function withoutProcesses({ names, urls, environment }: Engines) {
 }
 
 async function down(asked: readonly string[], options: CommonOptions): Promise<void> {
-  const { dataDirectory } = settingsOf(options)
+  const dataDirectory = folderOf(options)
   const names = asked.length === 0 ? {} : { names: asked.map(engineNamed) }
   const progress = new Progress(options.quiet === true)
   const ended = await stopEngines(dataDirectory, { ...names, signal: controlProcess().signal, say: (line) => progress.done(line) })
@@ -126,7 +126,7 @@ async function down(asked: readonly string[], options: CommonOptions): Promise<v
 }
 
 async function env(options: CommonOptions): Promise<void> {
-  const { dataDirectory } = settingsOf(options)
+  const dataDirectory = folderOf(options)
   const { names, environment } = runningEngines(dataDirectory)
   if (names.length === 0) throw new ConfigError(`No engine runs in ${dataDirectory}: \`./tidemark engines up\` starts them.`)
   if (options.json === true) printJson(environment)
@@ -135,7 +135,7 @@ async function env(options: CommonOptions): Promise<void> {
 }
 
 async function logs(name: string, options: LogsOptions): Promise<void> {
-  const { dataDirectory } = settingsOf(options)
+  const dataDirectory = folderOf(options)
   const lines = Number(options.lines)
   if (!Number.isInteger(lines) || lines < 0) throw new ConfigError(`--lines takes a number of lines, not "${options.lines}".`)
   const members = engineStatus(dataDirectory).filter((member) => member.name === name || member.engine === name)

@@ -5,27 +5,32 @@ import type { Command } from 'commander'
 import { ConfigError } from '#core/errors.ts'
 import { removeEmbeddedPostgres } from '#engines/embedded-postgres.ts'
 import type { CommonOptions } from '../command.ts'
-import { guarded, settingsOf, withCommonOptions } from '../command.ts'
+import { folderOf, guarded, withCommonOptions } from '../command.ts'
+import { runningEngines } from '../engines/status.ts'
 import { print, printJson } from '../output.ts'
+import { readSettings } from '../settings.ts'
 
 /** What Tidemark itself puts into a data folder; nothing else is ever removed. */
-const ours = ['lake', 'logs', 'tmp', 'demo.json', 'up.lock', 'postgres.lock', 'postgres.users']
+const ours = ['lake', 'engines', 'cluster.json', 'logs', 'tmp', 'demo.json', 'up.lock', 'postgres.lock', 'postgres.users']
 
 export function addReset(program: Command): void {
   withCommonOptions(program.command('reset'))
-    .description('delete the embedded store, log and lake')
+    .description('delete the store, log and lake of a data folder, on whichever engines of this machine')
     .option('--yes', 'really')
     .addHelpText('after', '\nExample:\n  ./tidemark reset --yes')
     .action(async (options: CommonOptions & { yes?: boolean }) => {
       await guarded(async () => {
-        const { dataDirectory, databaseUrl } = settingsOf(options)
+        const dataDirectory = folderOf(options)
+        const { databaseUrl } = readSettings(process.env)
         if (options.yes !== true) throw new ConfigError(`This would delete every event, figure and file in ${dataDirectory}. Say --yes to do it.`)
         if (databaseUrl !== '') throw new ConfigError('DATABASE_URL names a database that is not ours to delete; drop its schemas by hand.')
+        const { names } = runningEngines(dataDirectory)
+        if (names.length > 0) throw new ConfigError(`${names.join(', ')} run in ${dataDirectory}: end them first with "tidemark engines down --data ${dataDirectory}".`)
         const existed = existsSync(dataDirectory)
         await removeEmbeddedPostgres(dataDirectory, (line) => process.stderr.write(`${line}\n`))
         for (const name of ours) await rm(join(dataDirectory, name), { recursive: true, force: true })
         if (options.json === true) printJson({ dataDirectory, existed })
-        else print(existed ? `The store, log and lake in ${dataDirectory} are deleted.` : `There was nothing in ${dataDirectory}.`)
+        else print(existed ? `The store, log and lake in ${dataDirectory} are deleted, and what the engines kept there.` : `There was nothing in ${dataDirectory}.`)
       })
     })
 }

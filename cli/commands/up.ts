@@ -8,7 +8,7 @@ import { readCommitted } from '#store/committed.ts'
 import type { CommonOptions } from '../command.ts'
 import type { EngineSet } from '../cluster-environment.ts'
 import { chooseEngines, engineSets } from '../cluster-environment.ts'
-import { guarded, onEnvironment, settingsOf, withLayerOptions } from '../command.ts'
+import { folderOf, guarded, onEnvironment, withLayerOptions } from '../command.ts'
 import { needsHistory, runLiveTraffic, writeHistory } from '../demo.ts'
 import type { Environment } from '../environment.ts'
 import { transactionsTopic } from '../environment.ts'
@@ -29,9 +29,9 @@ export function addUp(program: Command): void {
     .option('--no-demo', 'an empty shop, for events of your own')
     .option('--rate <n>', 'live events a second', '50')
     .addOption(new Option('--engines <set>', 'the embedded ones, or the cluster that "tidemark engines up" started').choices(engineSets).default('embedded'))
-    .addHelpText('after', '\nExamples:\n  ./tidemark up\n  ./tidemark up --no-demo --port 9000 --data /var/lib/tidemark\n  ./tidemark engines up && ./tidemark up --engines cluster')
+    .addHelpText('after', '\nExamples:\n  ./tidemark up\n  ./tidemark up --no-demo --port 9000 --data /var/lib/tidemark\n  ./tidemark engines up --data cluster && ./tidemark up --engines cluster --data cluster')
     .action(async (options: UpOptions) => {
-      await guarded(async () => chooseEngines(settingsOf(options).dataDirectory, options.engines))
+      await guarded(async () => chooseEngines(folderOf(options), options.engines))
       if (process.exitCode !== undefined) return
       await onEnvironment(options, 'up', async (environment, { signal }) => up(environment, options, signal))
       // Being stopped is how this command ends.

@@ -116,8 +116,9 @@ async function startEngine(name: EngineName, site: Site, starting: Starting): Pr
   let isNew = false
   for (const plan of plans) isNew = (await startUnlessUp(name, plan, starting)) || isNew
   await whenReady(name, plans, site, starting)
-  if (!isNew) return starting.say(`  ${name} runs already`)
+  // Also of one that runs already: whoever started it may have been interrupted before this, which may be done again.
   await kinds[name].settle?.(site, starting.signal)
+  if (!isNew) return starting.say(`  ${name} runs already`)
   starting.say(`  ${name} is ready, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
 }
 

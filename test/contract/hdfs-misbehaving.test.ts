@@ -234,16 +234,17 @@ describe('an upload', () => {
 
 describe('a redirect', () => {
   test.each([
-    ['a foreign host', (other: string) => `http://${other}/webhdfs/v1/lake/x?op=CREATE`],
-    ['the right host’s other port', (other: string) => `http://${other}/webhdfs/v1/lake/x?op=CREATE`],
-    ['a URL with a password', () => `http://u:p@${hdfs.address(1)}/webhdfs/v1/lake/x?op=CREATE`],
-    ['another operation', () => `http://${hdfs.address(1)}/webhdfs/v1/lake/x?op=DELETE`],
-    ['another protocol', () => `ftp://${hdfs.address(1)}/webhdfs/v1/lake/x?op=CREATE`],
+    ['a foreign host', (other: string, path: string) => `http://${other}/webhdfs/v1${path}?op=CREATE`],
+    ['a URL with a password', (_other: string, path: string) => `http://u:p@${hdfs.address(1)}/webhdfs/v1${path}?op=CREATE`],
+    ['another operation', (_other: string, path: string) => `http://${hdfs.address(1)}/webhdfs/v1${path}?op=DELETE`],
+    ['another protocol', (_other: string, path: string) => `ftp://${hdfs.address(1)}/webhdfs/v1${path}?op=CREATE`],
+    ['another file', () => `http://${hdfs.address(1)}/webhdfs/v1/lake/other?op=CREATE`],
+    ['another page of a host that it reports', () => `http://${hdfs.address(1)}/latest/meta-data?op=CREATE`],
     ['no URL', () => 'nowhere'],
   ])('of an upload to %s is refused and nothing is sent', async (_what, target) => {
     let connections = 0
     await using foreign = await listening(() => connections++)
-    hdfs.fault = on(0, 'CREATE', ({ response }) => answer(response, 200, { Location: target(foreign.address) }))
+    hdfs.fault = on(0, 'CREATE', ({ path, response }) => answer(response, 200, { Location: target(foreign.address, path) }))
     await expectRefused(put(), ConfigError, /none of the DataNodes that it reports|no DataNode's address/)
     expect(connections).toBe(0)
   })
