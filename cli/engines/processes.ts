@@ -1,7 +1,7 @@
 /** Starts and ends the engines' processes. They outlive the command; a process id is ours only together with the moment that it was started. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chownSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, lchownSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ConfigError, UnavailableError } from '#core/errors.ts'
 import { isRunning, startOf } from '#engines/process-identity.mjs'
@@ -28,7 +28,9 @@ export function writeFiles({ folders, files, account }: ProcessPlan, home: strin
   for (const folder of folders) mkdirSync(folder, { recursive: true })
   for (const [file, text] of Object.entries(files)) {
     mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, text)
+    // Made anew and never followed: below a folder of another account a link could lead anywhere.
+    rmSync(file, { force: true })
+    writeFileSync(file, text, { flag: 'wx' })
   }
   if (account !== undefined) giveTo(account, home)
 }
@@ -108,6 +110,6 @@ export function logTail(log: string, lines = logTailLines): string {
 
 function giveTo(account: Account, path: string): void {
   const { uid, gid } = lstatSync(path)
-  if (uid !== account.uid || gid !== account.gid) chownSync(path, account.uid, account.gid)
+  if (uid !== account.uid || gid !== account.gid) lchownSync(path, account.uid, account.gid)
   if (lstatSync(path).isDirectory()) for (const name of readdirSync(path)) giveTo(account, join(path, name))
 }
