@@ -11,7 +11,7 @@ import type { EventLog, QueryEngine } from '#core/ports.ts'
 import type { Batch } from '#store/batches.ts'
 import type { CorrectedEvent, LostEvents, SettledCopy } from '#store/corrections.ts'
 import type { Base, CountedPosition, EpochCount } from '#store/cross-check.ts'
-import { liveCountedPositions, liveCounts } from '#store/cross-check.ts'
+import { liveCountedPositions, liveCounts, readLostKeys } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
 import { lossAt, readLogTerms } from '#store/losses.ts'
 import { allRows } from './recompute.ts'
@@ -69,6 +69,8 @@ export async function explainCounts(options: ExplainOptions, batch: Batch, base:
     for (const [key, position] of ours) if (!theirs.has(key)) added.push({ epoch, partition, ...position })
   }
   const lostKeys = new Set([...lostAt.values()].flat().map(({ key }) => key))
+  // Lost before this batch, and sent again only now: the ledger still takes it for a copy.
+  if (added.length > 0) for (const key of await readLostKeys(options.database.pool, options.topic, terms)) lostKeys.add(key)
   const explained = await explainPositions(options, base, taken, added, lostKeys)
   const lost: LostEvents[] = []
   const unexplainedCounts: DifferingCount[] = []

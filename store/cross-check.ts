@@ -9,6 +9,7 @@ import type { Batch } from './batches.ts'
 import type { Queryable } from './database.ts'
 import { run } from './database.ts'
 import { readPages } from './ledger-pages.ts'
+import type { LogTerms } from './losses.ts'
 import { grainList } from './view-tables.ts'
 
 /** Differences listed by key beyond those that corrections may explain; the number of all is always said. */
@@ -102,4 +103,20 @@ export async function liveCountedPositions(queryable: Queryable, topic: string, 
     else counted.delete(`${position.offset}:${position.index}`)
   }
   return counted
+}
+
+/** The ledger's keys of all ids that were counted in ranges that a person gave up, as far back as its pages reach. */
+export async function readLostKeys(queryable: Queryable, topic: string, { losses }: LogTerms): Promise<Set<string>> {
+  const keys = new Set<string>()
+  for (const { partition, from, to } of [...losses.values()].flat()) {
+    const pages = await run<{ page: bigint }>(queryable, 'SELECT page FROM ledger_pages WHERE topic = $1 AND partition = $2 AND from_offset < $4 AND to_offset > $3', [topic, partition, from, to])
+    for (const { page } of pages) {
+      for (const { entries } of await readPages(queryable, [page])) {
+        readPage(entries, (key, { offset }) => {
+          if (offset >= from && offset < to) keys.add(key.join(' '))
+        })
+      }
+    }
+  }
+  return keys
 }

@@ -186,3 +186,25 @@ test('a loss explains the ids that it held, and no other difference beside them'
   await lab.database.pool.query(`UPDATE live_revenue SET gross_minor = gross_minor - 123456 WHERE epoch = ${epoch} AND city = 'London' AND gross_minor >= 123456`)
   expect((await runBatchWith(lab)).crossCheck.summary.correctionsByReason).toEqual({ lost: 20 })
 })
+
+test('an event that is sent again after a batch has taken it out counts again with the next, and nothing is held', async () => {
+  await count(plainSales(lab, 60, 'a'))
+  await runBatchWith(lab)
+  const lost = plainSales(lab, 60, 'b')
+  await count(lost)
+  await plain.log.prune(lab.topic, new Map([[1, 40]]), Date.now() + 3_600_000)
+  await accept(1, 20, 40)
+  await runBatchWith(lab)
+  expect((await totals({ lab } as LossStage)).events).toBe(100n)
+  // To another partition, where nothing of it is known.
+  const again = lost.find(({ partition }) => partition === 1)!
+  await lab.append([{ ...again, partition: 2 }])
+  {
+    await using _worker = new LoopWorker(lab)
+    await waitUntil('it to be read', async () => (await readMerged(lab)).n.get(2) === 41)
+  }
+  expect((await runBatchWith(lab)).crossCheck.summary.result).toMatch(/exact|corrected/)
+  expect((await totals({ lab } as LossStage)).events).toBe(101n)
+  expect((await runBatchWith(lab, { full: true })).crossCheck.summary.result).toBe('exact')
+  expect((await totals({ lab } as LossStage)).events).toBe(101n)
+})
