@@ -275,6 +275,11 @@ export class KafkaProducer {
   }
 }
 
+/** At least: a batch may hold one record that is larger than any batch should be. */
+function sizeOf({ records }: Sending): number {
+  return Math.max(batchBytesWanted, records.reduce((sum, { value, key }) => sum + value.length + (key?.length ?? 0), 0))
+}
+
 /** Requests hold one batch of a partition, and are bounded in bytes; the batches of a partition keep their order. */
 function roundsOf(sendings: readonly Sending[]): Sending[][] {
   const rounds: Sending[][] = []
@@ -285,11 +290,12 @@ function roundsOf(sendings: readonly Sending[]): Sending[][] {
     const taken = new Set<number>()
     let bytes = 0
     for (const sending of left) {
-      const fits = bytes === 0 || bytes + batchBytesWanted <= requestBytesMax
+      const size = sizeOf(sending)
+      const fits = bytes === 0 || bytes + size <= requestBytesMax
       if (!fits || taken.has(sending.partition)) rest.push(sending)
       else {
         round.push(sending)
-        bytes += batchBytesWanted
+        bytes += size
       }
       taken.add(sending.partition)
     }
