@@ -121,7 +121,8 @@ function send(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function hasEnded({ pid, started, server }: ProcessState): boolean {
+/** Whether nothing of it runs any more: one that is not up may be half dead. */
+export function hasEnded({ pid, started, server }: ProcessState): boolean {
   return !isRunning(pid, started) && (server === null || !isRunning(server.pid, server.started))
 }
 
