@@ -58,3 +58,9 @@ describe.skipIf(!hasRedis)('reset of a shop on the engines (skipped where redis-
     expect(readdirSync(folder)).toEqual([])
   })
 })
+
+test('a machine that can run none of the engines is told so by the exit code', () => {
+  const folder = clusterFolder()
+  const answer = tidemark(['engines', 'up', '--data', folder, '--cache', join(folder, 'cache')], { PATH: join(folder, 'nothing') })
+  expect(answer).toMatchObject({ status: 4, stdout: expect.stringMatching(/No engine can be run here/) })
+})
