@@ -43,13 +43,12 @@ async function runChecks(plan: Plan): Promise<Tally> {
 async function runTestsOnEngines({ filters, rest, withEngines }: Plan, environment: NodeJS.ProcessEnv): Promise<Tally> {
   if (filters.length + rest.length > 0 && !withEngines) return runTests(filters, rest, environment)
   console.log('\n── Real engines')
-  engines = openTestEngines(environment, (line) => console.log(line), interrupted.signal)
-  const opened = await engines
+  opening = openTestEngines(environment, (line) => console.log(line), interrupted.signal)
+  const engines = await opening
   try {
-    return await runTests(filters, rest, { ...environment, ...opened.environment })
+    return await runTests(filters, rest, { ...environment, ...engines.environment })
   } finally {
-    await opened.stop()
-    engines = undefined
+    await engines.stop()
   }
 }
 
@@ -89,11 +88,13 @@ function readReport(file: string): TestReport | undefined {
 }
 
 let running: ChildProcess | undefined
-/** Kept from the moment on which they begin to start: an interruption must end those that have. */
-let engines: Promise<TestEngines> | undefined
+/** From the moment that the first of them may run. */
+let opening: Promise<TestEngines> | undefined
 const interrupted = new AbortController()
 
 async function runTimed(title: string, program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
+  // Nothing new is begun while what runs is being ended.
+  if (interrupted.signal.aborted) return 1
   console.log(`\n── ${title}`)
   const startedAt = performance.now()
   const code = await new Promise<number>((resolve, reject) => {
@@ -107,6 +108,11 @@ async function runTimed(title: string, program: string, args: readonly string[],
   return code
 }
 
+/** Ends the engines, also those that are only starting. */
+async function stopAll(): Promise<void> {
+  await (await opening)?.stop()
+}
+
 /** The script of a package's program, run with our own Node: the links in .bin are scripts of another kind on Windows. */
 function programOf(packageName: string, program: string): string {
   const file = createRequire(import.meta.url).resolve(`${packageName}/package.json`)
@@ -117,11 +123,13 @@ function programOf(packageName: string, program: string): string {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
-    process.once(signal, () => {
+  for (const [signal, code] of [['SIGHUP', 129], ['SIGINT', 130], ['SIGTERM', 143]] as const) {
+    // A second one changes nothing: npm passes on the Ctrl-C that the terminal has sent already, and ending here would leave the engines behind.
+    process.on(signal, () => {
+      if (interrupted.signal.aborted) return
       running?.kill('SIGTERM')
       interrupted.abort()
-      void Promise.resolve(engines?.then((opened) => opened.stop())).finally(() => process.exit(code))
+      void stopAll().finally(() => process.exit(code))
     })
   }
   const { passed, failed, skipped } = await runChecks(planOf(process.argv.slice(2)))

@@ -10,7 +10,7 @@ import { readState } from './engines/state.ts'
 import { runningEngines } from './engines/status.ts'
 import { environmentOf, urlsOf } from './engines/urls.ts'
 
-const markFile = 'cluster.json'
+export const markFile = 'cluster.json'
 
 export const engineSets = ['embedded', 'cluster'] as const
 export type EngineSet = (typeof engineSets)[number]

@@ -1,5 +1,5 @@
 /**
- * The real engines for the tests: those that variables name, else started in a folder of their own for the length of the run. What cannot be started here
+ * The real engines for the tests: those that variables name, else all, started in a folder of their own for the length of the run. What cannot be started here
  * is left out, and its tests are skipped with the reason.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -16,16 +16,17 @@ export type TestEngines = { readonly environment: Readonly<Record<string, string
 
 const none: TestEngines = { environment: {}, stop: async () => undefined }
 
-/** Starts what is not named by a variable already. Says what it leaves out, and never fails: tests without an engine are skipped, and counted. */
+/**
+ * Starts all that can run here, or nothing where a variable names any engine: tests then use the named ones only. Says what it leaves out, and never fails:
+ * tests without an engine are skipped, and counted.
+ */
 export async function openTestEngines(environment: NodeJS.ProcessEnv, say: (line: string) => void, signal: AbortSignal): Promise<TestEngines> {
   if (environment['TIDEMARK_TEST_ENGINES'] === 'none') return none
   if (Object.keys(environment).some((name) => /^TIDEMARK_TEST_(KAFKA|HDFS|TRINO|ELASTICSEARCH|REDIS)/.test(name))) return none
   // Below the system's folder, since Elasticsearch runs as a user who may not look into a home.
   const dataDirectory = mkdtempSync(join(tmpdir(), 'tidemark-engines-'))
-  const stop = async (): Promise<void> => {
-    await stopEngines(dataDirectory)
-    rmSync(dataDirectory, { recursive: true, force: true, maxRetries: 5 })
-  }
+  let stopping: Promise<void> | undefined
+  const stop = async (): Promise<void> => (stopping ??= stopAndDelete(dataDirectory))
   try {
     const cacheDirectory = cacheDirectoryOf(environment)
     const { urls } = await startEngines({ names: engineNames, cacheDirectory, dataDirectory, basePorts: 'free', skipMissing: true, say, signal })
@@ -35,4 +36,9 @@ export async function openTestEngines(environment: NodeJS.ProcessEnv, say: (line
     await stop().catch((failed: unknown) => say(messageOf(failed)))
     return none
   }
+}
+
+async function stopAndDelete(dataDirectory: string): Promise<void> {
+  await stopEngines(dataDirectory)
+  rmSync(dataDirectory, { recursive: true, force: true, maxRetries: 5 })
 }

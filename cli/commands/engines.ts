@@ -65,6 +65,7 @@ async function up(asked: readonly string[], options: UpOptions): Promise<void> {
       progress: (line) => progress.show(line),
       signal,
     })
+    if (engines.names.length === 0) process.exitCode = exitCodes.unavailable
     if (options.json === true) printJson({ dataDirectory, ...engines })
     else printUrls(engines, options.data)
   } catch (thrown) {

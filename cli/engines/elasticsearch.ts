@@ -56,7 +56,7 @@ function planServer(site: Site): ProcessPlan {
       [join(conf, 'jvm.options')]: readFileSync(join(site.home, 'config', 'jvm.options'), 'utf8'),
       [join(conf, 'jvm.options.d', 'heap.options')]: `-Xms${heapMb}m\n-Xmx${heapMb}m\n`,
     },
-    folders: [join(folder, 'tmp'), join(folder, 'data'), join(folder, 'logs')],
+    folders: [join(folder, 'tmp'), join(folder, 'data'), join(folder, 'logs'), dirname(pidFile(folder))],
     pidFile: pidFile(folder),
     ...(account === undefined ? {} : { account }),
   }
@@ -81,7 +81,7 @@ function serverCommand(site: Site, folder: string): Command {
 }
 
 function pidFile(folder: string): string {
-  return join(folder, 'pid')
+  return join(folder, 'run', 'pid')
 }
 
 /** As another user, who may look past folders above its own that are closed to others (root's home, usually). */

@@ -4,9 +4,9 @@
  * whole, so that whatever interrupts it, the next call begins that step again and no call sees half of it. A changed checksum is another folder.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { accessSync, constants, createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { ConfigError, CorruptError } from '#core/errors.ts'
+import { ConfigError, CorruptError, messageOf } from '#core/errors.ts'
 import { takeLock } from './lock.ts'
 import type { EngineName } from './cluster.ts'
 import { cluster, readSharedFile, sharedFile } from './cluster.ts'
@@ -61,7 +61,7 @@ export async function install(engine: EngineName, fetching: Fetching): Promise<s
   const folder = installationOf(engine, fetching.cacheDirectory)
   if (folder === null) return ''
   if (existsSync(folder)) return folder
-  mkdirSync(fetching.cacheDirectory, { recursive: true })
+  makeCache(fetching.cacheDirectory)
   const lock = await takeLock(join(fetching.cacheDirectory, 'lock'), {
     waitMs: lockWaitMs,
     signal: fetching.signal,
@@ -79,6 +79,17 @@ export async function install(engine: EngineName, fetching: Fetching): Promise<s
     return folder
   } finally {
     lock.release()
+  }
+}
+
+function makeCache(cacheDirectory: string): void {
+  try {
+    mkdirSync(cacheDirectory, { recursive: true })
+    // Also where it is there already, but another user's.
+    accessSync(cacheDirectory, constants.W_OK | constants.X_OK)
+  } catch (thrown) {
+    const message = `The engines' programs cannot be kept in ${cacheDirectory} (${messageOf(thrown)}): choose a folder of yours by --cache or TIDEMARK_ENGINES_CACHE.`
+    throw new ConfigError(message, {}, thrown)
   }
 }
 

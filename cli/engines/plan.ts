@@ -19,7 +19,7 @@ export type ProcessPlan = {
   readonly format?: (signal: AbortSignal) => Promise<void>
   /** Where the program writes the id of the process that serves, if that is a child of the one that is started. */
   readonly pidFile?: string
-  /** Whose the files are, when it runs as another user. */
+  /** Whose the folders are, when it runs as another user. */
   readonly account?: Account
 }
 
@@ -33,7 +33,7 @@ export type EngineKind = {
   readonly readyWithinMs: number
   /** Looks once: returns when the engine does what it is for, throws an error that says what is missing otherwise. */
   readonly look: (place: Place, signal: AbortSignal) => Promise<void>
-  /** After a start: the first folders, a first write. May be repeated. */
+  /** Once it is ready: the first folders, a first write. Every call repeats it. */
   readonly settle?: (place: Place, signal: AbortSignal) => Promise<void>
 }
 

@@ -1,17 +1,20 @@
 /** Starts and ends the engines' processes. They outlive the command; a process id is ours only together with the moment that it was started. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, lchownSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { ConfigError, UnavailableError } from '#core/errors.ts'
 import { isRunning, startOf } from '#engines/process-identity.mjs'
-import type { Account, ProcessPlan } from './plan.ts'
+import { writeAccountFiles } from './account-files.ts'
+import type { ProcessPlan } from './plan.ts'
 import type { Identity, ProcessState } from './state.ts'
 
 const logBytesMax = 20 * 1024 * 1024
 const lookEveryMs = 50
 const killWithinMs = 10_000
+const groupWithinMs = 5_000
 const logTailLines = 12
+const pidFileBytesMax = 32
 
 /** Whether the process serves: the one that was started, and its child where that is the server. */
 export function isUp({ pid, started, server }: ProcessState): boolean {
@@ -23,16 +26,16 @@ export function configurationOf({ command, files }: ProcessPlan): string {
   return createHash('sha256').update(JSON.stringify([command.file, command.args, files])).digest('hex').slice(0, 16)
 }
 
-/** Makes folders and files of a process; those of another account are given to it. */
-export function writeFiles({ folders, files, account }: ProcessPlan, home: string): void {
+/** Makes folders and files of a process; another account gets the folders, and may not change the files. */
+export function writeFiles({ folders, files, account }: Pick<ProcessPlan, 'folders' | 'files' | 'account'>, home: string): void {
+  if (account !== undefined) return writeAccountFiles({ folders, files }, account, home)
   for (const folder of folders) mkdirSync(folder, { recursive: true })
   for (const [file, text] of Object.entries(files)) {
     mkdirSync(dirname(file), { recursive: true })
-    // Made anew and never followed: below a folder of another account a link could lead anywhere.
+    // Made anew, and no link is followed.
     rmSync(file, { force: true })
     writeFileSync(file, text, { flag: 'wx' })
   }
-  if (account !== undefined) giveTo(account, home)
 }
 
 /** Starts it with its own process group, its output appended to its log. Throws UnavailableError when the program cannot be started. */
@@ -56,12 +59,41 @@ export async function startProcess(plan: ProcessPlan, log: string): Promise<Iden
   }
 }
 
-/** The child that serves, once it has written its id. */
-export function findServer(pidFile: string): Identity | null {
-  if (!existsSync(pidFile)) return null
-  const pid = Number(readFileSync(pidFile, 'utf8').trim())
+/** The child that serves, once it has written its id. Any id may stand in that file: only one of the group that `leader` leads is believed. */
+export function findServer(pidFile: string, leader: number): Identity | null {
+  const pid = Number(readStart(pidFile))
   const started = startOf(pid)
-  return started === undefined ? null : { pid, started }
+  return started === undefined || groupOf(pid) !== leader ? null : { pid, started }
+}
+
+/** Nothing of a file that is not there, or that is a link. */
+function readStart(file: string): string {
+  let descriptor: number
+  try {
+    // A pipe in its place would be waited for.
+    descriptor = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch {
+    return ''
+  }
+  try {
+    const bytes = Buffer.alloc(pidFileBytesMax)
+    return bytes.toString('latin1', 0, readSync(descriptor, bytes)).trim()
+  } catch {
+    return ''
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** NaN where it cannot be told. */
+function groupOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2])
+  } catch {
+    const { status, stdout } = spawnSync('ps', ['-o', 'pgid=', '-p', String(pid)], { encoding: 'utf8', timeout: groupWithinMs })
+    return status === 0 ? Number(stdout.trim()) : Number.NaN
+  }
 }
 
 /** Asks it to end and, after `graceMs`, ends it; returns when none of it runs any more. Touches nothing that is not the process of that start. */
@@ -89,7 +121,8 @@ function send(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function hasEnded({ pid, started, server }: ProcessState): boolean {
+/** Whether nothing of it runs any more: one that is not up may be half dead. */
+export function hasEnded({ pid, started, server }: ProcessState): boolean {
   return !isRunning(pid, started) && (server === null || !isRunning(server.pid, server.started))
 }
 
@@ -106,10 +139,4 @@ async function whenEnded(state: ProcessState, withinMs: number): Promise<boolean
 export function logTail(log: string, lines = logTailLines): string {
   if (!existsSync(log)) return ''
   return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')
-}
-
-function giveTo(account: Account, path: string): void {
-  const { uid, gid } = lstatSync(path)
-  if (uid !== account.uid || gid !== account.gid) lchownSync(path, account.uid, account.gid)
-  if (lstatSync(path).isDirectory()) for (const name of readdirSync(path)) giveTo(account, join(path, name))
 }

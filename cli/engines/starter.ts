@@ -167,7 +167,7 @@ function noteServer({ name, pidFile }: ProcessPlan, starting: Starting): void {
   const { state } = starting
   const process = state.processes.find((candidate) => candidate.name === name)
   if (pidFile === undefined || process === undefined || process.server !== null) return
-  const server = findServer(pidFile)
+  const server = findServer(pidFile, process.pid)
   if (server !== null) save(starting, { ...state, processes: state.processes.map((other) => (other === process ? { ...process, server } : other)) })
 }
 

@@ -80,6 +80,14 @@ describe.skipIf(!canRun)('HDFS, Trino and Elasticsearch (skipped without Java 24
     expect((listed as { FileStatuses: { FileStatus: { type: string }[] } }).FileStatuses.FileStatus.some(({ type }) => type === 'FILE')).toBe(true)
   }, 120_000)
 
+  test('an HDFS that runs, but whose start was interrupted before it had its folders, gets them from the next call', async () => {
+    const lake = `${engines.urls.hdfs}/webhdfs/v1/shopsphere`
+    expect((await fetch(`${lake}?op=DELETE&recursive=true&user.name=hdfs`, { method: 'DELETE' })).status).toBe(200)
+    expect((await fetch(`${lake}?op=GETFILESTATUS`)).status).toBe(404)
+    expect((await start()).started).toEqual([])
+    expect(await (await fetch(`${lake}?op=GETFILESTATUS`)).json()).toMatchObject({ FileStatus: { owner: 'tidemark' } })
+  }, startWithinMs)
+
   test('a killed Elasticsearch takes its watcher with it, and comes back with its documents', async () => {
     const url = engines.urls.elasticsearch!
     const written = await fetch(`${url}/kept/_doc/1?refresh=true`, { method: 'PUT', body: '{"a":1}', headers: { 'content-type': 'application/json' } })

@@ -11,7 +11,7 @@ import { cluster, engineNames } from '#cli/engines/cluster.ts'
 import { hadoopXmlText, parseHadoopXml, parseProperties, propertiesText, yamlText } from '#cli/engines/config-files.ts'
 import { asAccount, elasticsearchSettings } from '#cli/engines/elasticsearch.ts'
 import { clientHdfsSite, coreSite, datanodeHdfsSite, namenodeHdfsSite } from '#cli/engines/hdfs.ts'
-import { verifyJars } from '#cli/engines/installations.ts'
+import { install, verifyJars } from '#cli/engines/installations.ts'
 import { chooseJava, parseJavaVersion, requireJava } from '#cli/engines/java.ts'
 import { brokerSettings } from '#cli/engines/kafka.ts'
 import { membersOf, withDependencies } from '#cli/engines/kinds.ts'
@@ -161,6 +161,16 @@ describe('Trino and HDFS', () => {
 })
 
 describe('what is fetched', () => {
+  test('a cache folder that cannot be made is named, with how to choose another', async () => {
+    const file = join(temporaryFolder(), 'file')
+    writeFileSync(file, '')
+    const nothing = (): void => undefined
+    const fetching = { cacheDirectory: join(file, 'cache'), java: { home: '/nowhere', version: 17 }, say: nothing, progress: nothing, signal: AbortSignal.timeout(10_000) }
+    const failed = install('kafka', fetching)
+    await expect(failed).rejects.toThrow(ConfigError)
+    await expect(failed).rejects.toThrow(/file.cache .*--cache/s)
+  })
+
   test('the poms, the lists of jars and the archives name the declared versions', () => {
     for (const [engine, version, jar] of [
       ['kafka', cluster.kafka.version, `kafka_2.13-${cluster.kafka.version}.jar`],
