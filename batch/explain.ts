@@ -68,9 +68,8 @@ export async function explainCounts(options: ExplainOptions, batch: Batch, base:
     lostAt.set(count, lost)
     for (const [key, position] of ours) if (!theirs.has(key)) added.push({ epoch, partition, ...position })
   }
-  const lostKeys = new Set([...lostAt.values()].flat().map(({ key }) => key))
-  // Lost before this batch, and sent again only now: the ledger still takes it for a copy.
-  if (added.length > 0) for (const key of await readLostKeys(options.database.pool, options.topic, terms)) lostKeys.add(key)
+  // Lost in this batch or before, and sent again: the ledger still takes it for a copy.
+  const lostKeys = added.length === 0 ? new Set<string>() : await readLostKeys(options.database.pool, terms)
   const explained = await explainPositions(options, base, taken, added, lostKeys)
   const lost: LostEvents[] = []
   const unexplainedCounts: DifferingCount[] = []

@@ -2,6 +2,7 @@
  * The nightly schedule on BullMQ. A firing only asks: the run ledger in PostgreSQL says whether the night that is due has had its batch, so a missed,
  * doubled or late firing is harmless. A queue that lost its schedules (Redis was emptied, or came back without its file) gets them again within a minute.
  */
+import { setTimeout as wait } from 'node:timers/promises'
 import { dayMs, formatDay } from '#core/calendar.ts'
 import type { ZoneCalendar } from '#core/calendar.ts'
 import type { Jobs } from './jobs.ts'
@@ -52,19 +53,6 @@ export async function runSchedule(options: ScheduleOptions, signal: AbortSignal)
     } catch (thrown) {
       if (!signal.aborted) onError(thrown)
     }
-    await waitFor(options.watchIntervalMs ?? watchIntervalMsDefault, signal)
+    await wait(options.watchIntervalMs ?? watchIntervalMsDefault, undefined, { signal }).catch(() => undefined)
   }
-}
-
-async function waitFor(delayMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, delayMs)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }

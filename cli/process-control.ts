@@ -1,4 +1,5 @@
 /** Ctrl-C and its kin: the first signal asks a command to finish what it holds, the second ends it. */
+import { setTimeout as wait } from 'node:timers/promises'
 
 export type ProcessControl = {
   /** Aborted by the first SIGINT or SIGTERM, or when the parent that started us over IPC is gone. */
@@ -24,14 +25,5 @@ export function controlProcess(): ProcessControl {
 
 /** Resolves when aborted, or after so long. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done, { once: true })
-  })
+  await wait(ms, undefined, { signal }).catch(() => undefined)
 }

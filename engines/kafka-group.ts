@@ -14,7 +14,8 @@ import { shareOut } from './kafka-assignment.ts'
 import type { KafkaConnection } from './kafka-connection.ts'
 import { code, codeOf, translate } from './kafka-errors.ts'
 import { KafkaLink, isTransient } from './kafka-link.ts'
-import { pause, unlessAborted } from './postgres-sessions.ts'
+import { OfferedPartitions } from './offered-partitions.ts'
+import { pause, unlessAborted } from './waiting.ts'
 
 export type GroupOptions = {
   readonly link: KafkaLink
@@ -50,12 +51,7 @@ export async function* followGroup(member: GroupMember, signal: AbortSignal): As
   signal.addEventListener('abort', stop, { once: true })
   member.start()
   try {
-    for (;;) {
-      const list = await member.nextList()
-      if (list === null) return
-      yield list
-      member.acknowledge()
-    }
+    yield* member.offers.lists()
   } finally {
     signal.removeEventListener('abort', stop)
     member.stop()
@@ -67,65 +63,36 @@ export class GroupMember {
   /** Resolves when the group is left, whether or not the consumer has asked for more. */
   finished: Promise<void> = Promise.resolve()
   readonly #options: GroupOptions
-  readonly #stopping = new AbortController()
-  #failure: Error | null = null
+  /** What the group gave; empty once the session may have ended. */
+  readonly offers = new OfferedPartitions()
   #memberId = ''
   #membership: Membership | null = null
   #generation = -1
   /** Partitions of the topic when the leader last shared them out. */
   #partitionsShared = 0
   #heardAt = performance.now()
-  /** What the group gave; empty once the session may have ended. */
-  #list: readonly number[] | null = null
-  /** The newest list that the consumer was given, and the one it has certainly left behind once it asks for more. */
-  #offered: readonly number[] | null = null
-  #acknowledged: readonly number[] = []
   #claimed: readonly number[] = []
-  #wake = new AbortController()
-  #changed = Promise.withResolvers<void>()
 
   constructor(options: GroupOptions) {
     this.#options = options
     const { closed } = options.link
     const close = (): void => this.stop(new UnavailableError('The event log was closed.'))
     closed.addEventListener('abort', close, { once: true })
-    this.#stopping.signal.addEventListener('abort', () => closed.removeEventListener('abort', close), { once: true })
+    this.offers.stopped.addEventListener('abort', () => closed.removeEventListener('abort', close), { once: true })
   }
 
   start(): void {
     this.finished = this.#run()
   }
 
+  /** A failure that comes after it is told no more. */
   stop(failure: Error | null = null): void {
-    if (!this.#stopping.signal.aborted) this.#failure ??= failure
-    this.#stopping.abort()
-    this.#wake.abort()
-    this.#changed.resolve()
-  }
-
-  /** The list, once it differs from the one given out last; `null` when stopped. */
-  async nextList(): Promise<readonly number[] | null> {
-    for (;;) {
-      if (this.#failure !== null) throw this.#failure
-      if (this.#stopping.signal.aborted) return null
-      if (this.#list !== null && this.#list.join() !== this.#offered?.join()) {
-        this.#offered = this.#list
-        return this.#offered
-      }
-      await this.#changed.promise
-      this.#changed = Promise.withResolvers<void>()
-    }
-  }
-
-  /** The consumer works with the newest list and with nothing else. */
-  acknowledge(): void {
-    this.#acknowledged = this.#offered ?? []
-    this.#wake.abort()
+    this.offers.stop(this.offers.stopped.aborted ? null : failure)
   }
 
   async #run(): Promise<void> {
     const { link, topic } = this.#options
-    const stopped = this.#stopping.signal
+    const stopped = this.offers.stopped
     let waitMs: number = backOffMs.first
     try {
       while (!stopped.aborted) {
@@ -134,7 +101,7 @@ export class GroupMember {
         } catch (thrown) {
           if (stopped.aborted) break
           this.#meet(thrown)
-          await this.#rest(waitMs)
+          await this.offers.rest(waitMs)
           waitMs = Math.min(waitMs * 2, backOffMs.max)
         }
       }
@@ -167,12 +134,12 @@ export class GroupMember {
     onJoined()
     this.#membership = membership
     let checkAt = performance.now() + partitionsCheckMs
-    while (!this.#stopping.signal.aborted) {
-      await this.#rest(heartbeatMs)
-      if (this.#stopping.signal.aborted) return
+    while (!this.offers.stopped.aborted) {
+      await this.offers.rest(heartbeatMs)
+      if (this.offers.stopped.aborted) return
       await coordinator.request('Heartbeat', { groupId, groupGenerationId: membership.generationId, memberId: this.#memberId })
       this.#heardAt = performance.now()
-      const mayClaim = this.#mayClaim()
+      const mayClaim = this.offers.inUse
       if (this.#claimed.some((partition) => !mayClaim.includes(partition))) return
       if (!membership.leads || performance.now() < checkAt) continue
       checkAt = performance.now() + partitionsCheckMs
@@ -182,7 +149,7 @@ export class GroupMember {
 
   async #join(coordinator: KafkaConnection): Promise<Membership> {
     const { groupId, topic, sessionTimeoutMs } = this.#options
-    const claimed = this.#mayClaim()
+    const claimed = this.offers.inUse
     const userData = Buffer.from(JSON.stringify({ owned: claimed, generation: this.#generation }))
     const request = {
       groupId,
@@ -209,7 +176,7 @@ export class GroupMember {
     this.#heardAt = performance.now()
     this.#generation = joined.generationId
     this.#claimed = claimed
-    this.#setList([...(MemberAssignment.decode(memberAssignment)?.assignment[topic] ?? [])].sort((a, b) => a - b))
+    this.offers.give([...(MemberAssignment.decode(memberAssignment)?.assignment[topic] ?? [])].sort((a, b) => a - b))
     return { generationId: joined.generationId, leads, coordinator }
   }
 
@@ -223,11 +190,7 @@ export class GroupMember {
 
   async #partitions(): Promise<readonly number[]> {
     const { link, topic, callTimeoutMs } = this.#options
-    return [...(await link.topic(topic, callTimeoutMs, this.#stopping.signal)).partitions.keys()].sort((a, b) => a - b)
-  }
-
-  #mayClaim(): number[] {
-    return [...new Set([...(this.#list ?? []), ...(this.#offered ?? []), ...this.#acknowledged])].sort((a, b) => a - b)
+    return [...(await link.topic(topic, callTimeoutMs, this.offers.stopped)).partitions.keys()].sort((a, b) => a - b)
   }
 
   /** After a failure: what is still true of the membership. */
@@ -247,17 +210,7 @@ export class GroupMember {
   #drop(): void {
     this.#membership = null
     this.#generation = -1
-    this.#setList([])
-  }
-
-  #setList(list: readonly number[]): void {
-    this.#list = list
-    this.#changed.resolve()
-  }
-
-  async #rest(ms: number): Promise<void> {
-    await pause(ms, this.#wake.signal)
-    if (!this.#stopping.signal.aborted) this.#wake = new AbortController()
+    this.offers.give([])
   }
 
   async #leave(): Promise<void> {

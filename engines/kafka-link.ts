@@ -6,7 +6,7 @@ import { KafkaFailure, code, codeOf, failIf, isPassing, translate, unknownTopic 
 import type { Metadata, TopicMetadata } from './kafka-requests.ts'
 import { metadataRequest } from './kafka-requests.ts'
 import type { BrokerAddress } from './kafka-url.ts'
-import { pause } from './postgres-sessions.ts'
+import { pause } from './waiting.ts'
 
 /** A topic that was just made is not known to every broker yet. */
 const unknownTopicMs = 5_000

@@ -22,7 +22,7 @@ import type { TopicMetadata } from './kafka-requests.ts'
 import { produceRequest } from './kafka-requests.ts'
 import { batchBytesMax } from './kafka-topics.ts'
 import { LogPartitioner } from './log-partitioner.ts'
-import { pause } from './postgres-sessions.ts'
+import { pause } from './waiting.ts'
 
 export type ProducerOptions = {
   readonly link: KafkaLink

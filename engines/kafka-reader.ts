@@ -20,7 +20,7 @@ import { listOffsets } from './kafka-offsets.ts'
 import { decodeRecords, endOfBatches } from './kafka-records.ts'
 import type { Fetched, FetchedPartition, TopicMetadata } from './kafka-requests.ts'
 import { fetchRequest } from './kafka-requests.ts'
-import { pause, unlessAborted } from './postgres-sessions.ts'
+import { pause, unlessAborted } from './waiting.ts'
 
 export type ReadSource = {
   /** A link of the reader's own. */

@@ -17,8 +17,10 @@ import pg from 'pg'
 
 import { TidemarkError, UnavailableError } from '#core/errors.ts'
 
+import { OfferedPartitions, isSameList } from './offered-partitions.ts'
 import { unknownTopic } from './postgres-log-reader.ts'
-import { pause, translate } from './postgres-sessions.ts'
+import { translate } from './postgres-sessions.ts'
+import { pause } from './waiting.ts'
 
 const RECONNECT_MS = { first: 100, max: 5_000 } as const
 
@@ -38,23 +40,19 @@ export type LeaseOptions = {
 export async function* assignPartitions(options: LeaseOptions, signal: AbortSignal): AsyncGenerator<readonly number[]> {
   if (signal.aborted) return
   const member = new Member(options)
-  const stop = (): void => member.stop()
+  const { offers } = member
+  const stop = (): void => offers.stop()
   signal.addEventListener('abort', stop, { once: true })
-  const close = (): void => member.stop(options.closing.reason)
+  const close = (): void => offers.stop(options.closing.reason)
   if (options.closing.aborted) close()
   else options.closing.addEventListener('abort', close, { once: true })
   const running = member.run()
   try {
-    for (;;) {
-      const list = await member.nextList()
-      if (list === null) return
-      yield list
-      member.acknowledge()
-    }
+    yield* offers.lists()
   } finally {
     signal.removeEventListener('abort', stop)
     options.closing.removeEventListener('abort', close)
-    member.stop()
+    offers.stop()
     await running
   }
 }
@@ -64,87 +62,41 @@ type Lease = Held & { readonly holder: number | null }
 
 class Member {
   readonly #options: LeaseOptions
-  readonly #stopping = new AbortController()
-  #failure: Error | null = null
-  /** What the consumer should read now; `null` until that is known. */
-  #list: readonly number[] | null = null
-  /** The newest list the consumer was given, and the one it has certainly left behind once it asks for more. */
-  #offered: readonly number[] | null = null
-  #acknowledged: readonly number[] = []
-  /** Cuts a pause of the loop short, and tells the consumer's side that something changed. */
-  #wake = new AbortController()
-  #changed = Promise.withResolvers<void>()
+  readonly offers = new OfferedPartitions()
 
   constructor(options: LeaseOptions) {
     this.#options = options
   }
 
-  stop(failure: Error | null = null): void {
-    this.#failure ??= failure
-    this.#stopping.abort()
-    this.#wake.abort()
-    this.#changed.resolve()
-  }
-
-  /** The list, once it differs from the one given out last; `null` when stopped. */
-  async nextList(): Promise<readonly number[] | null> {
-    for (;;) {
-      if (this.#failure !== null) throw this.#failure
-      if (this.#stopping.signal.aborted) return null
-      if (this.#list !== null && !sameList(this.#list, this.#offered)) {
-        this.#offered = this.#list
-        return this.#offered
-      }
-      await this.#changed.promise
-      this.#changed = Promise.withResolvers<void>()
-    }
-  }
-
-  /** The consumer works with the newest list and with nothing else. */
-  acknowledge(): void {
-    this.#acknowledged = this.#offered ?? []
-    this.#wake.abort()
-  }
-
   async run(): Promise<void> {
     let reconnectMs: number = RECONNECT_MS.first
-    while (!this.#stopping.signal.aborted) {
+    while (!this.offers.stopped.aborted) {
       const client = new pg.Client(this.#options.session)
       // The server gives the locks back when the connection closes, whatever was under way; the member's row ages away.
       const hangUp = (): void => void client.connection.stream.destroy()
-      this.#stopping.signal.addEventListener('abort', hangUp)
+      this.offers.stopped.addEventListener('abort', hangUp)
       // Reported by the next statement too; waking makes that soon.
-      client.on('error', () => this.#wake.abort())
+      client.on('error', () => this.offers.wake())
       try {
         await client.connect()
         const topicId = await this.#enter(client)
-        while (!this.#stopping.signal.aborted) {
+        while (!this.offers.stopped.aborted) {
           await this.#evaluate(client, topicId)
           reconnectMs = RECONNECT_MS.first
-          await this.#rest(this.#options.assignIntervalMs)
+          await this.offers.rest(this.#options.assignIntervalMs)
         }
       } catch (thrown) {
         const error = translate(thrown, `share out topic ${this.#options.topic}`)
-        if (!(error instanceof TidemarkError && error.retryable)) this.stop(error)
+        if (!(error instanceof TidemarkError && error.retryable)) this.offers.stop(error)
       } finally {
-        this.#stopping.signal.removeEventListener('abort', hangUp)
+        this.offers.stopped.removeEventListener('abort', hangUp)
         await client.end().catch(() => {})
       }
-      if (this.#stopping.signal.aborted) return
-      this.#setList([])
-      await pause(reconnectMs, this.#stopping.signal)
+      if (this.offers.stopped.aborted) return
+      this.offers.give([])
+      await pause(reconnectMs, this.offers.stopped)
       reconnectMs = Math.min(reconnectMs * 2, RECONNECT_MS.max)
     }
-  }
-
-  async #rest(ms: number): Promise<void> {
-    await pause(ms, this.#wake.signal)
-    if (!this.#stopping.signal.aborted) this.#wake = new AbortController()
-  }
-
-  #setList(list: readonly number[]): void {
-    this.#list = list
-    this.#changed.resolve()
   }
 
   async #enter(client: pg.Client): Promise<number> {
@@ -179,13 +131,13 @@ class Member {
     const free = leases.filter((lease) => lease.holder === null)
     const taken = await takeLeases(client, rotate(free, members.indexOf(self) * share).slice(0, share - kept.length))
     const list = [...kept, ...taken].map((lease) => lease.partition).sort((a, b) => a - b)
-    if (!sameList(list, this.#list)) this.#setList(list)
-    const inUse = new Set([...list, ...(this.#offered ?? []), ...this.#acknowledged])
-    await releaseLeases(client, held.filter((lease) => !inUse.has(lease.partition)))
+    if (!isSameList(list, this.offers.list)) this.offers.give(list)
+    const { inUse } = this.offers
+    await releaseLeases(client, held.filter((lease) => !inUse.includes(lease.partition)))
   }
 
   #preference({ partition }: Held): number {
-    return this.#list?.includes(partition) === true ? 0 : 1
+    return this.offers.list?.includes(partition) === true ? 0 : 1
   }
 }
 
@@ -254,8 +206,4 @@ export function shareOf(self: number, members: readonly number[], partitions: nu
 function rotate<T>(items: readonly T[], by: number): T[] {
   const turn = items.length === 0 ? 0 : by % items.length
   return [...items.slice(turn), ...items.slice(0, turn)]
-}
-
-function sameList(a: readonly number[], b: readonly number[] | null): boolean {
-  return b !== null && a.length === b.length && a.every((partition, index) => partition === b[index])
 }

@@ -18,7 +18,8 @@ import type { LogBatch, LogReadOptions, LogRecord, Vector } from '#core/ports.ts
 
 import { decodeFrame } from './log-frames.ts'
 import { copyRows } from './postgres-copy.ts'
-import { onSession, pause } from './postgres-sessions.ts'
+import { onSession } from './postgres-sessions.ts'
+import { pause } from './waiting.ts'
 
 /** Stored batches of one partition in one fetch, where they are small. */
 const FETCH_BATCHES_MAX = 1_000

@@ -8,6 +8,8 @@ import pg from 'pg'
 
 import { ConfigError, CorruptError, TidemarkError, UnavailableError, messageOf } from '#core/errors.ts'
 
+import { unlessAborted } from './waiting.ts'
+
 const CONNECT_MS_MAX = 10_000
 /** A process that was stopped inside an append must not stop the others' appends for longer. */
 const IDLE_IN_TRANSACTION_MS_MAX = 10_000
@@ -79,38 +81,6 @@ export async function onSession<T>(pool: pg.Pool, task: string, work: (client: p
   } catch (thrown) {
     if (signal?.aborted === true) throw signal.reason
     throw translate(thrown, task)
-  }
-}
-
-/** The promise, or a throw of the signal's reason as soon as it is aborted; the promise's own failure is then nobody's concern. */
-export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal, onAbort?: () => void): Promise<T> {
-  if (signal === undefined) return promise
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const abort = (): void => {
-    onAbort?.()
-    reject(signal.reason)
-  }
-  if (signal.aborted) abort()
-  else signal.addEventListener('abort', abort, { once: true })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
-}
-
-/** Resolves after so many milliseconds, or as soon as the signal is aborted. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const stop = (): void => resolve()
-  const timer = setTimeout(stop, ms)
-  signal.addEventListener('abort', stop, { once: true })
-  try {
-    await promise
-  } finally {
-    clearTimeout(timer)
-    signal.removeEventListener('abort', stop)
   }
 }
 

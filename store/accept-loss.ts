@@ -1,11 +1,10 @@
 /** Giving up a range of the log that is gone, once it is made sure that it is. */
 import { InvalidRequestError, LossError } from '#core/errors.ts'
-import { readPage } from '#core/ledger-page.ts'
 import type { EventLog, LogBounds } from '#core/ports.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 import { checkCommitted } from './fingerprint.ts'
-import { readPages } from './ledger-pages.ts'
+import { visitRange } from './ledger-pages.ts'
 import type { AcceptedLoss, LogTerms, LossKind, LostRange } from './losses.ts'
 import { lossAt, readLogTerms } from './losses.ts'
 
@@ -94,19 +93,8 @@ function behindLosses(terms: LogTerms, partition: number, from: number): number 
 }
 
 /** Ids that the speed layer counted within the range. */
-async function countEvents(queryable: Queryable, { topic, partition, from, to }: LostRange): Promise<number> {
-  const pages = await run<{ page: bigint }>(
-    queryable,
-    'SELECT page FROM ledger_pages WHERE topic = $1 AND partition = $2 AND from_offset < $4 AND to_offset > $3 ORDER BY page',
-    [topic, partition, from, to],
-  )
+async function countEvents(queryable: Queryable, range: LostRange): Promise<number> {
   let events = 0
-  for (const { page } of pages) {
-    for (const { entries } of await readPages(queryable, [page])) {
-      readPage(entries, (_key, { offset }) => {
-        if (offset >= from && offset < to) events++
-      })
-    }
-  }
+  await visitRange(queryable, range, () => events++)
   return events
 }

@@ -2,13 +2,12 @@
  * The cross-check's side in PostgreSQL: what the live figures say of the stretch between two batches, held against what the archive gave. Every key of
  * every view, and for every (epoch, partition) the number and the hash sums of the counted ids, so that errors that cancel are seen too.
  */
-import { readPage } from '#core/ledger-page.ts'
 import { measures } from '#core/views/measures.ts'
 import type { View } from '#core/views/view.ts'
 import type { Batch } from './batches.ts'
 import type { Queryable } from './database.ts'
 import { run } from './database.ts'
-import { readPages } from './ledger-pages.ts'
+import { visitEntries, visitRange } from './ledger-pages.ts'
 import type { LogTerms } from './losses.ts'
 import { grainList } from './view-tables.ts'
 
@@ -80,43 +79,31 @@ export async function liveCounts(queryable: Queryable, topic: string, aboveEpoch
   return rows.map((row) => ({ epoch: Number(row.epoch), partition: row.partition, events: row.events, hashHiSum: row.hash_hi_sum, hashLoSum: row.hash_lo_sum }))
 }
 
-/** `key` is the ledger's, four words; its first two are the id's hash. Empty where a correction counted the position. */
-export type CountedPosition = { readonly offset: number; readonly index: number; readonly key: string; readonly hashHi: number; readonly hashLo: number }
+/** With the halves of its id's hash; 0 where a correction counted the position. */
+export type CountedPosition = { readonly offset: number; readonly index: number; readonly hashHi: number; readonly hashLo: number }
 
 /** The positions that the speed layer counted in one epoch of one partition, from its ledger pages, with earlier corrections applied. */
 export async function liveCountedPositions(queryable: Queryable, topic: string, epoch: number, partition: number, correctionsTo: number): Promise<Map<string, CountedPosition>> {
   const counted = new Map<string, CountedPosition>()
-  const pages = await run<{ page: bigint }>(queryable, 'SELECT page FROM ledger_pages WHERE topic = $1 AND epoch = $2 AND partition = $3 ORDER BY page', [topic, epoch, partition])
-  for (const { page } of pages) {
-    for (const { entries } of await readPages(queryable, [page])) {
-      readPage(entries, (key, { offset, index }) => counted.set(`${offset}:${index}`, { offset, index, key: key.join(' '), hashHi: key[0]!, hashLo: key[1]! }))
-    }
-  }
+  await visitEntries(queryable, 'topic = $1 AND epoch = $2 AND partition = $3', [topic, epoch, partition], (key, { offset, index }) =>
+    counted.set(`${offset}:${index}`, { offset, index, hashHi: key[0]!, hashLo: key[1]! }),
+  )
   const corrected = await run<{ sign: number; log_offset: bigint; record_index: number }>(
     queryable,
     'SELECT sign, log_offset, record_index FROM correction_events WHERE topic = $1 AND counted_epoch = $2 AND partition = $3 AND epoch <= $4 ORDER BY batch',
     [topic, epoch, partition, correctionsTo],
   )
   for (const { sign, log_offset, record_index } of corrected) {
-    const position = { offset: Number(log_offset), index: record_index, key: '', hashHi: 0, hashLo: 0 }
+    const position = { offset: Number(log_offset), index: record_index, hashHi: 0, hashLo: 0 }
     if (sign > 0) counted.set(`${position.offset}:${position.index}`, position)
     else counted.delete(`${position.offset}:${position.index}`)
   }
   return counted
 }
 
-/** The ledger's keys of all ids that were counted in ranges that a person gave up, as far back as its pages reach. */
-export async function readLostKeys(queryable: Queryable, topic: string, { losses }: LogTerms): Promise<Set<string>> {
+/** The ledger's keys, four words each, of all ids that were counted in ranges that a person gave up, as far back as its pages reach. */
+export async function readLostKeys(queryable: Queryable, { losses }: LogTerms): Promise<Set<string>> {
   const keys = new Set<string>()
-  for (const { partition, from, to } of [...losses.values()].flat()) {
-    const pages = await run<{ page: bigint }>(queryable, 'SELECT page FROM ledger_pages WHERE topic = $1 AND partition = $2 AND from_offset < $4 AND to_offset > $3', [topic, partition, from, to])
-    for (const { page } of pages) {
-      for (const { entries } of await readPages(queryable, [page])) {
-        readPage(entries, (key, { offset }) => {
-          if (offset >= from && offset < to) keys.add(key.join(' '))
-        })
-      }
-    }
-  }
+  for (const range of [...losses.values()].flat()) await visitRange(queryable, range, (key) => keys.add(key.join(' ')))
   return keys
 }

@@ -3,9 +3,11 @@
  * the de-duplication window nor an unpublished epoch needs are dropped.
  */
 import type { PoolClient } from 'pg'
+import { readPage } from '#core/ledger-page.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 import { lockKeys, lockPurpose } from './epochs.ts'
+import type { LostRange } from './losses.ts'
 
 /** A page below this many ids is worth merging. */
 const smallPageIds = 20_000
@@ -17,6 +19,21 @@ const mergeIdsMax = 200_000
 /** Entries of the pages named, by page. As hexadecimal text: the driver's binary mode reads bytea as UTF-8 and damages it. */
 export async function readPages(queryable: Queryable, pages: readonly bigint[]): Promise<{ page: bigint; entries: Buffer }[]> {
   return run<{ page: bigint; entries: Buffer }>(queryable, 'SELECT page, entries FROM ledger_pages WHERE page = ANY ($1) ORDER BY page', [pages])
+}
+
+/** Visits the entries of all pages that the condition on `ledger_pages` chooses, in their order, holding one page at a time. */
+export async function visitEntries(queryable: Queryable, condition: string, values: readonly unknown[], visit: Parameters<typeof readPage>[1]): Promise<void> {
+  const pages = await run<{ page: bigint }>(queryable, `SELECT page FROM ledger_pages WHERE ${condition} ORDER BY page`, values)
+  for (const { page } of pages) {
+    for (const { entries } of await readPages(queryable, [page])) readPage(entries, visit)
+  }
+}
+
+/** The same for the entries of one partition whose offsets lie from `from` inclusive to `to` exclusive. */
+export async function visitRange(queryable: Queryable, { topic, partition, from, to }: LostRange, visit: Parameters<typeof readPage>[1]): Promise<void> {
+  await visitEntries(queryable, 'topic = $1 AND partition = $2 AND from_offset < $4 AND to_offset > $3', [topic, partition, from, to], (key, entry) => {
+    if (entry.offset >= from && entry.offset < to) visit(key, entry)
+  })
 }
 
 /**
