@@ -4,7 +4,7 @@
  */
 import type { PoolClient } from 'pg'
 import type { Decoder } from '#core/decode.ts'
-import { ConflictError, HeldError, messageOf } from '#core/errors.ts'
+import { ConflictError, HeldError, OvertakenError, messageOf } from '#core/errors.ts'
 import type { EventLog, Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
 import { views } from '#core/views/all.ts'
 import type { Batch } from '#store/batches.ts'
@@ -45,7 +45,22 @@ export type BatchOptions = {
 
 export type BatchOutcome = { readonly batch: Batch; readonly crossCheck: CrossCheck; readonly files: readonly ArchiveFile[] }
 
-/** Throws HeldError where the cross-check finds what nothing explains, ConflictError where another batch was published meanwhile. */
+/** A batch that gives up after so many others overtook it is not alone: something starts batches without end. */
+const attemptsMax = 5
+
+/** Runs a batch; one that another overtook begins again with a new cut. Throws what `runBatch` throws. */
+export async function runBatchToPublication(options: BatchOptions): Promise<BatchOutcome> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await runBatch(options)
+    } catch (thrown) {
+      if (!(thrown instanceof OvertakenError) || attempt === attemptsMax || options.signal.aborted) throw thrown
+      options.onStep?.('publish', `another batch was first; begun again: ${thrown.message}`)
+    }
+  }
+}
+
+/** Throws HeldError where the cross-check finds what nothing explains, OvertakenError where another batch was published meanwhile. */
 export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
   const { database, decoder } = options
   const pointer = await readPointer(database.pool)

@@ -4,7 +4,7 @@ import { repairArchive } from '#batch/archive.ts'
 import type { OrphanOptions } from '#batch/orphans.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
 import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
-import { runBatch } from '#batch/run.ts'
+import { runBatchToPublication } from '#batch/run.ts'
 import { dueNight } from '#batch/schedule.ts'
 import { openCalendar } from '#core/calendar.ts'
 import { TidemarkError } from '#core/errors.ts'
@@ -41,7 +41,7 @@ export async function runBatchAndTidy(
   signal: AbortSignal,
   extra: Pick<BatchOptions, 'full' | 'onStep'> = {},
 ): Promise<{ outcome: BatchOutcome; pruned: Pruned; orphans: string[] }> {
-  const outcome = await runBatch({ ...(await batchOptions(environment, signal)), ...extra })
+  const outcome = await runBatchToPublication({ ...(await batchOptions(environment, signal)), ...extra })
   const { settings, database } = environment
   const pruned = await pruneStore(database, settings.keepBatches, settings.ledgerIdsMax)
   const lake = await environment.lake()

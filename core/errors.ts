@@ -52,6 +52,9 @@ export class ConflictError extends TidemarkError {
   }
 }
 
+/** Another batch was published since this one began: what this one found no longer stands on it. Begin again. */
+export class OvertakenError extends ConflictError {}
+
 /** The committed offset was not where this worker left it: another worker owns the partition. Drop memory and open again. */
 export class FencedError extends TidemarkError {
   constructor(message: string, details?: ErrorDetails) {

@@ -3,7 +3,7 @@
  * (view, month) to a row version, so it costs what changed.
  */
 import type { PoolClient } from 'pg'
-import { ConflictError, InvalidRequestError } from '#core/errors.ts'
+import { ConflictError, InvalidRequestError, OvertakenError } from '#core/errors.ts'
 import { measures } from '#core/views/measures.ts'
 import type { View } from '#core/views/view.ts'
 import { views } from '#core/views/all.ts'
@@ -227,8 +227,8 @@ export type Publication = {
 }
 
 /**
- * Moves the pointer, in one durable transaction with the corrections that make the equation hold. Throws ConflictError where the batch was checked
- * against another base than is published now, where the horizon would go back, or while publishing is paused.
+ * Moves the pointer, in one durable transaction with the corrections that make the equation hold. Throws OvertakenError where another batch was published
+ * since this one began or the horizon would go back, ConflictError while publishing is paused.
  */
 export async function publishBatch(database: Database, publication: Publication): Promise<void> {
   const { batch } = publication
@@ -237,10 +237,7 @@ export async function publishBatch(database: Database, publication: Publication)
     const [overtaken] = await run<{ batch: bigint }>(client, 'SELECT batch FROM batches WHERE published_at > (SELECT started_at FROM batches WHERE batch = $1) AND batch <> $1 ORDER BY published_at DESC LIMIT 1', [
       batch.batch,
     ])
-    const reason = refusalToPublish(batch, pointer) ?? (overtaken === undefined ? null : overtakenBy(batch, Number(overtaken.batch)))
-    if (reason !== null) {
-      throw new ConflictError(reason, { batch: batch.batch, pointer })
-    }
+    refuseToPublish(batch, pointer, overtaken === undefined ? null : Number(overtaken.batch))
     await bookCorrections(client, batch, publication.corrections)
     await dropStages(client, batch.batch)
     const updated = await client.query(
@@ -253,16 +250,17 @@ export async function publishBatch(database: Database, publication: Publication)
   })
 }
 
-function refusalToPublish(batch: Batch, pointer: Pointer): string | null {
-  if (pointer.pausedReason !== null) return `Publishing is paused (${pointer.pausedReason}). "tidemark batch resume" lets it go on.`
-  if (pointer.batch !== batch.baseBatch) return `Batch ${batch.batch} was checked against batch ${batch.baseBatch}, but ${pointer.batch} is published now. Run a new batch.`
-  if (batch.epoch <= pointer.epoch) return `Batch ${batch.batch} covers epoch ${batch.epoch}, but the published one covers ${pointer.epoch} already: a horizon never goes back.`
-  return null
-}
-
-/** Even rolled back, the other has booked its corrections: what this one found of them would be booked twice. */
-function overtakenBy(batch: Batch, other: number): string {
-  return `Batch ${other} was published after batch ${batch.batch} had begun. Drop this one, and run a new batch.`
+function refuseToPublish(batch: Batch, pointer: Pointer, overtakenBy: number | null): void {
+  const details = { batch: batch.batch, pointer }
+  if (pointer.pausedReason !== null) throw new ConflictError(`Publishing is paused (${pointer.pausedReason}). "tidemark batch resume" lets it go on.`, details)
+  if (pointer.batch !== batch.baseBatch) {
+    throw new OvertakenError(`Batch ${batch.batch} was checked against batch ${batch.baseBatch}, but ${pointer.batch} is published now. Run a new batch.`, details)
+  }
+  if (batch.epoch <= pointer.epoch) {
+    throw new OvertakenError(`Batch ${batch.batch} covers epoch ${batch.epoch}, but the published one covers ${pointer.epoch} already: a horizon never goes back.`, details)
+  }
+  // Even rolled back, the other has booked its corrections: what this one found of them would be booked twice.
+  if (overtakenBy !== null) throw new OvertakenError(`Batch ${overtakenBy} was published after batch ${batch.batch} had begun. Drop this one, and run a new batch.`, details)
 }
 
 async function lockPointer(client: PoolClient): Promise<Pointer> {

@@ -1,8 +1,8 @@
 /** Interleavings that a review of the design found, one test each. Each is driven step by step, so that the order is the one that its name says. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { archiveUpTo } from '#batch/archive.ts'
-import { acceptHeldBatch } from '#batch/run.ts'
-import { ConflictError, FencedError, HeldError, UnavailableError } from '#core/errors.ts'
+import { acceptHeldBatch, runBatchToPublication } from '#batch/run.ts'
+import { ConflictError, FencedError, HeldError, OvertakenError, UnavailableError } from '#core/errors.ts'
 import { writeIdKey } from '#core/id-key.ts'
 import { Ledger } from '#core/ledger.ts'
 import { parquetCodec } from '#engines/parquet.ts'
@@ -275,6 +275,43 @@ test('two batches cut in turn and published in the other order: the horizon neve
   expect(await readPointer(lab.database.pool)).toMatchObject({ batch: 2, epoch: 2 })
   await checkExact(lab)
   await runLabBatch(lab)
+  await checkExact(lab)
+})
+
+test('a batch that another overtook begins again with a new cut, and is published', async () => {
+  await lab.append([sale({ id: '1' })])
+  await countAll()
+  const engine = await lab.secondEngine()
+  const said: string[] = []
+  let overtaken = false
+  const outcome = await runLabBatch(lab, {
+    run: runBatchToPublication,
+    onStep: (step, detail) => said.push(`${step}: ${detail}`),
+    before: async (step) => {
+      if (step !== 'publish' || overtaken) return
+      overtaken = true
+      await lab.append([sale({ id: '2' })])
+      await countAll()
+      await runLabBatch(lab, { engine })
+    },
+  })
+  expect(outcome.batch).toMatchObject({ batch: 3, epoch: 3, status: 'published' })
+  expect(said.filter((line) => line.includes('begun again'))).toHaveLength(1)
+  expect((await listBatches(lab.database.pool)).map(({ status }) => status)).toEqual(['published', 'published', 'superseded', 'published'])
+  await checkExact(lab)
+})
+
+test('a batch that is overtaken every time gives up and says so', async () => {
+  await lab.append([sale({ id: '1' })])
+  await countAll()
+  const engine = await lab.secondEngine()
+  const always = runLabBatch(lab, {
+    run: runBatchToPublication,
+    before: async (step) => {
+      if (step === 'publish') await runLabBatch(lab, { engine })
+    },
+  })
+  await expect(always).rejects.toThrow(OvertakenError)
   await checkExact(lab)
 })
 

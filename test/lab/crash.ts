@@ -27,7 +27,7 @@ export type BatchCrash = {
   readonly onCrash?: () => void
 }
 
-export type LabBatchOptions = { readonly full?: boolean; readonly crash?: BatchCrash; readonly before?: BatchOptions['before']; readonly engine?: QueryEngine; readonly fileOffsetsMax?: number }
+export type LabBatchOptions = { readonly full?: boolean; readonly crash?: BatchCrash; readonly before?: BatchOptions['before']; readonly engine?: QueryEngine; readonly fileOffsetsMax?: number; readonly onStep?: BatchOptions['onStep']; readonly run?: typeof runBatch }
 
 let runs = 0
 
@@ -56,7 +56,7 @@ export async function runLabBatch(lab: Lab, options: LabBatchOptions = {}): Prom
     throw crashAt(crash.point)
   }
   try {
-    const outcome = await runBatch({
+    const outcome = await (options.run ?? runBatch)({
       database,
       log: lab.log,
       lake: lab.lake,
@@ -67,6 +67,7 @@ export async function runLabBatch(lab: Lab, options: LabBatchOptions = {}): Prom
       fileOffsetsMax: options.fileOffsetsMax ?? 50,
       signal: new AbortController().signal,
       full: options.full === true,
+      ...(options.onStep && { onStep: options.onStep }),
       before: async (step, context) => {
         await options.before?.(step, context)
         if (crash?.point !== `batch ${step}` || passes-- > 0) return
