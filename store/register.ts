@@ -82,26 +82,97 @@ export async function registerFile(database: Database, file: ArchiveFile): Promi
     if (moved.rowCount !== 1) {
       throw new ConflictError(`The archive of ${file.topic} partition ${file.partition} does not end at ${file.fromOffset} any more: another archiver was first.`)
     }
-    await client.query(
-      /* sql */ `
-      INSERT INTO archive_files (path, topic, partition, from_offset, to_offset, epoch, rows, accepted, refused, hash_hi_sum, hash_lo_sum,
-        quantity_sum, total_minor_sum, months, bytes, sha256, first_log_time_ms, last_log_time_ms)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-      [...identity(file), ...contents(file)],
-    )
+    await insertFile(client, file, 1, null)
   })
+}
+
+export type SwapReason = 'compacted' | 'repaired' | 'redecoded' | 'erased'
+
+/**
+ * Puts a rewritten file in the place of registered ones that cover the same offsets of one partition and epoch, within the caller's transaction, and records
+ * the swap. Its sums must be theirs, unless its fields were decoded anew (`redecoded`, then with the logic version that did it). Throws ConflictError where a
+ * row of `old` is not registered as it is given any more, CorruptError where the contents differ. The old files stay for readers that began before.
+ */
+export async function swapFiles(client: Queryable, old: readonly ArchiveFile[], rewritten: ArchiveFile, reason: SwapReason, logicVersion?: string): Promise<void> {
+  const inOrder = [...old].sort((a, b) => a.fromOffset - b.fromOffset)
+  refuseOtherRange(inOrder, rewritten)
+  if (reason !== 'redecoded') refuseOtherSums(inOrder, rewritten)
+  const removed = await run<{ path: string; sha256: string; rows: bigint; generation: number; logic_version: string | null }>(
+    client,
+    /* sql */ `
+    WITH locked AS (SELECT path FROM archive_files WHERE path = ANY ($1) ORDER BY path FOR UPDATE)
+    DELETE FROM archive_files f USING locked l WHERE f.path = l.path RETURNING f.path, f.sha256, f.rows, f.generation, f.logic_version`,
+    [inOrder.map((file) => file.path)],
+  )
+  const found = new Map(removed.map((row) => [row.path, row]))
+  for (const { path, sha256, rows, topic, partition } of inOrder) {
+    const row = found.get(path)
+    if (row?.sha256 === sha256 && Number(row.rows) === rows) continue
+    throw new ConflictError(`${path} of ${topic} partition ${partition} was swapped for another file meanwhile: read the register again.`, { path })
+  }
+  const generation = Math.max(...removed.map((row) => row.generation)) + 1
+  await insertFile(client, rewritten, generation, logicVersion ?? removed[0]!.logic_version)
+  await recordSwap(client, inOrder, rewritten, reason, generation)
 }
 
 /** Puts a rewritten file in the place of one that was lost. Its contents must be the registered ones, to the sum. */
 export async function replaceFile(database: Database, lost: ArchiveFile, rewritten: ArchiveFile): Promise<void> {
-  const same = (['rows', 'accepted', 'refused', 'hashHiSum', 'hashLoSum', 'quantitySum', 'totalMinorSum'] as const).every((sum) => lost[sum] === rewritten[sum])
-  if (!same) {
-    throw new CorruptError(`The log's records ${lost.fromOffset} to ${lost.toOffset} of ${lost.topic} partition ${lost.partition} are not those that ${lost.path} held.`, {
-      lost,
-      rewritten,
-    })
-  }
-  await run(database.pool, 'UPDATE archive_files SET path = $2, bytes = $3, sha256 = $4 WHERE path = $1', [lost.path, rewritten.path, rewritten.bytes, rewritten.sha256])
+  await inTransaction(database, {}, (client) => swapFiles(client, [lost], rewritten, 'repaired'))
+}
+
+function refuseOtherRange(old: readonly ArchiveFile[], rewritten: ArchiveFile): void {
+  let at = rewritten.fromOffset
+  const fits = old.every((file) => {
+    const follows = file.topic === rewritten.topic && file.partition === rewritten.partition && file.epoch === rewritten.epoch && file.fromOffset === at
+    at = file.toOffset
+    return follows
+  })
+  if (fits && old.length > 0 && at === rewritten.toOffset) return
+  throw new CorruptError(`${rewritten.path} does not cover what ${old.map((file) => file.path).join(', ') || 'no file'} cover: nothing was swapped.`, { old, rewritten })
+}
+
+const contentSums = ['rows', 'accepted', 'refused', 'hashHiSum', 'hashLoSum', 'quantitySum', 'totalMinorSum'] as const
+
+function refuseOtherSums(old: readonly ArchiveFile[], rewritten: ArchiveFile): void {
+  const wrong = contentSums.filter((name) => old.reduce((sum, file) => sum + BigInt(file[name]), 0n) !== BigInt(rewritten[name]))
+  if (wrong.length === 0) return
+  const { topic, partition, fromOffset, toOffset } = rewritten
+  throw new CorruptError(
+    `The records ${fromOffset} to ${toOffset} of ${topic} partition ${partition} in ${rewritten.path} are not those that ${old.map((file) => file.path).join(', ')} held: other ${wrong.join(', ')}.`,
+    { old, rewritten },
+  )
+}
+
+async function recordSwap(client: Queryable, old: readonly ArchiveFile[], rewritten: ArchiveFile, reason: SwapReason, generation: number): Promise<void> {
+  const { path, topic, partition, fromOffset, toOffset, epoch, rows, bytes, sha256 } = rewritten
+  const sum = (of: (file: ArchiveFile) => number): number => old.reduce((total, file) => total + of(file), 0)
+  const [row] = await run<{ swap: bigint }>(
+    client,
+    /* sql */ `
+    INSERT INTO archive_swaps (reason, topic, partition, from_offset, to_offset, epoch, generation, new_path, old_files, old_rows, old_bytes, rows, bytes, sha256)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING swap`,
+    [reason, topic, partition, fromOffset, toOffset, epoch, generation, path, old.length, sum((file) => file.rows), sum((file) => file.bytes), rows, bytes, sha256],
+  )
+  // Ranges without records have no file.
+  const files = old.filter((file) => file.rows > 0)
+  await run(
+    client,
+    /* sql */ `
+    INSERT INTO swapped_files (path, swap, rows, bytes, sha256)
+    SELECT f.path, $1, f.rows, f.bytes, f.sha256 FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) AS f (path, rows, bytes, sha256)`,
+    [row!.swap, files.map((file) => file.path), files.map((file) => file.rows), files.map((file) => file.bytes), files.map((file) => file.sha256)],
+  )
+}
+
+async function insertFile(client: Queryable, file: ArchiveFile, generation: number, logicVersion: string | null): Promise<void> {
+  await run(
+    client,
+    /* sql */ `
+    INSERT INTO archive_files (path, topic, partition, from_offset, to_offset, epoch, rows, accepted, refused, hash_hi_sum, hash_lo_sum,
+      quantity_sum, total_minor_sum, months, bytes, sha256, first_log_time_ms, last_log_time_ms, generation, logic_version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+    [...identity(file), ...contents(file), generation, logicVersion],
+  )
 }
 
 function identity(file: ArchiveFile): unknown[] {
