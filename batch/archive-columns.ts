@@ -48,7 +48,25 @@ export const archiveColumns: readonly ParquetColumn[] = [
   column('bytes', 'bytes', true),
 ]
 
-type Value = number | bigint | string | Uint8Array | boolean | null
+export type ArchiveValue = number | bigint | string | Uint8Array | boolean | null
+/** One value a column, in their order. */
+export type ArchiveRow = readonly ArchiveValue[]
+
+/** Where a column stands in a row. */
+export function columnAt(name: string): number {
+  const at = archiveColumns.findIndex((column) => column.name === name)
+  if (at < 0) throw new RangeError(`the archive has no column ${name}`)
+  return at
+}
+
+const sumColumns = {
+  reason: columnAt('reason'),
+  hashHi: columnAt('id_hash_hi'),
+  hashLo: columnAt('id_hash_lo'),
+  quantity: columnAt('quantity'),
+  totalMinor: columnAt('total_minor'),
+  month: columnAt('local_month'),
+} as const
 
 /** What the register must know of a file, gathered while its rows are made. */
 export class ArchiveSums {
@@ -64,9 +82,24 @@ export class ArchiveSums {
   lastLogTimeMs: number | null = null
 }
 
+/** Adds a row to the sums; its log time is added with its record. */
+export function addRow(sums: ArchiveSums, row: ArchiveRow): void {
+  sums.rows++
+  if (row[sumColumns.reason] !== null) {
+    sums.refused++
+    return
+  }
+  sums.accepted++
+  sums.hashHiSum += BigInt(row[sumColumns.hashHi] as number)
+  sums.hashLoSum += BigInt(row[sumColumns.hashLo] as number)
+  sums.quantitySum += BigInt(row[sumColumns.quantity] as number)
+  sums.totalMinorSum += BigInt(row[sumColumns.totalMinor] as number)
+  sums.months.add(row[sumColumns.month] as number)
+}
+
 /** Rows of one row group, as columns. */
 export class ArchiveRows {
-  readonly #columns: Value[][] = archiveColumns.map(() => [])
+  readonly #columns: ArchiveValue[][] = archiveColumns.map(() => [])
   readonly #epoch: number
   readonly #partition: number
   readonly #sums: ArchiveSums
@@ -97,64 +130,61 @@ export class ArchiveRows {
     sums.firstLogTimeMs ??= record.logTimeMs
     sums.lastLogTimeMs = Math.max(sums.lastLogTimeMs ?? record.logTimeMs, record.logTimeMs)
     this.#bytes += record.value.length
-    const headers = record.headers === null ? null : JSON.stringify(record.headers)
-    const position = (index: number): Value[] => [this.#epoch, this.#partition, record.offset, index, record.logTimeMs]
-    if ('refusal' in decoded) {
-      sums.refused++
-      const empty = Array.from<null>({ length: archiveColumns.length - 8 }).fill(null)
-      this.#push([...position(0), decoded.refusal.reason, ...empty, headers, record.value])
-      return
-    }
-    for (const [index, event] of decoded.events.entries()) {
-      const { hi, lo } = idHash(event.source, event.eventId)
-      const month = monthStart(event.localDay)
-      sums.accepted++
-      sums.hashHiSum += BigInt(hi)
-      sums.hashLoSum += BigInt(lo)
-      sums.quantitySum += BigInt(event.quantity)
-      sums.totalMinorSum += BigInt(event.totalMinor)
-      sums.months.add(month)
-      this.#push([
-        ...position(index),
-        null,
-        event.source,
-        event.eventId,
-        event.kind,
-        event.orderId,
-        event.orderLine,
-        event.userId,
-        event.productId,
-        event.productName,
-        event.category,
-        event.brand,
-        event.city,
-        event.quantity,
-        event.unitPriceMinor,
-        event.discountMinor,
-        event.taxMinor,
-        event.shippingMinor,
-        event.totalMinor,
-        event.currency,
-        event.eventTimeMs,
-        event.localDay,
-        month,
-        event.localHour,
-        event.refundOf,
-        event.saleDay,
-        event.late,
-        hi,
-        lo,
-        fieldsChecksum(event),
-        index === 0 ? headers : null,
-        index === 0 ? record.value : null,
-      ])
-    }
+    for (const row of archiveRowsOf(this.#epoch, this.#partition, record, decoded)) this.push(row)
   }
 
-  #push(values: readonly Value[]): void {
-    if (values.length !== archiveColumns.length) throw new RangeError(`a row of ${values.length} values for ${archiveColumns.length} columns`)
-    for (let i = 0; i < values.length; i++) this.#columns[i]!.push(values[i]!)
+  /** A row as `archiveRowsOf` gives it. */
+  push(row: ArchiveRow): void {
+    if (row.length !== archiveColumns.length) throw new RangeError(`a row of ${row.length} values for ${archiveColumns.length} columns`)
+    for (let i = 0; i < row.length; i++) this.#columns[i]!.push(row[i]!)
     this.#rows++
-    this.#sums.rows++
+    addRow(this.#sums, row)
   }
+}
+
+/** A record's rows: one an event, or one that says why it was refused. */
+export function archiveRowsOf(epoch: number, partition: number, record: LogRecord, decoded: Decoded): ArchiveRow[] {
+  const headers = record.headers === null ? null : JSON.stringify(record.headers)
+  const position = (index: number): ArchiveValue[] => [epoch, partition, record.offset, index, record.logTimeMs]
+  if ('refusal' in decoded) {
+    const empty = Array.from<null>({ length: archiveColumns.length - 8 }).fill(null)
+    return [[...position(0), decoded.refusal.reason, ...empty, headers, record.value]]
+  }
+  return decoded.events.map((event, index) => {
+    const { hi, lo } = idHash(event.source, event.eventId)
+    return [
+      ...position(index),
+      null,
+      event.source,
+      event.eventId,
+      event.kind,
+      event.orderId,
+      event.orderLine,
+      event.userId,
+      event.productId,
+      event.productName,
+      event.category,
+      event.brand,
+      event.city,
+      event.quantity,
+      event.unitPriceMinor,
+      event.discountMinor,
+      event.taxMinor,
+      event.shippingMinor,
+      event.totalMinor,
+      event.currency,
+      event.eventTimeMs,
+      event.localDay,
+      monthStart(event.localDay),
+      event.localHour,
+      event.refundOf,
+      event.saleDay,
+      event.late,
+      hi,
+      lo,
+      fieldsChecksum(event),
+      index === 0 ? headers : null,
+      index === 0 ? record.value : null,
+    ]
+  })
 }

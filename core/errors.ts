@@ -76,6 +76,12 @@ export class ConfigError extends TidemarkError {
   }
 }
 
+/** The figures are made with other settings or another version than the caller has: it starts again with those of the store. */
+export class LogicError extends ConfigError {}
+
+/** A batch takes another logic version into use just now: nothing is counted until it serves, which is soon. */
+export class SwitchingError extends UnavailableError {}
+
 /** Stored data differs from what the register or its own checksum says. Nothing may be computed from it. */
 export class CorruptError extends TidemarkError {
   constructor(message: string, details?: ErrorDetails, cause?: unknown) {

@@ -91,7 +91,7 @@ export class Accumulator {
   take(): Flush {
     const content = this.#content
     this.#content = new Content(this.#options.views ?? views)
-    return content.flush(this.#options.topic, this.#writtenNames)
+    return content.flush(this.#options, this.#writtenNames)
   }
 
   #addRecord(part: PartitionPart, record: LogRecord): void {
@@ -176,9 +176,10 @@ class Content {
     })
   }
 
-  flush(topic: string, writtenNames: Map<string, string>): Flush {
+  flush({ topic, decoder }: AccumulatorOptions, writtenNames: Map<string, string>): Flush {
     return {
       topic,
+      logicVersion: decoder.logicVersion,
       partitions: [...this.parts.values()].map(({ lastRecord, page, ...part }) => ({
         ...part,
         last: lastRecord === null ? null : { offset: lastRecord.offset, checksum: crc32(lastRecord.value), logTimeMs: lastRecord.logTimeMs },

@@ -12,6 +12,7 @@ import type { FlushFaults } from '#store/flush.ts'
 import type { LossKind } from '#store/losses.ts'
 import { commitFlush } from '#store/flush.ts'
 import { checkFingerprints } from '#store/fingerprint.ts'
+import { checkWorkerLogic } from '#store/logic.ts'
 import { readLogTerms } from '#store/losses.ts'
 import { openPartitions } from '#store/partitions.ts'
 import { clearStopped, recordStopped, reportWorker } from '#store/workers.ts'
@@ -144,6 +145,7 @@ class SpeedWorker {
 
   async #session(partitions: readonly number[], signal: AbortSignal, onProgress: () => void): Promise<void> {
     const { database, log, topic, decoder } = this.#options
+    await checkWorkerLogic(database, decoder.logicVersion)
     const ledger = new Ledger(this.#options.ledgerIdsMax)
     const bounds = await log.bounds(topic)
     const firstOffsets = new Map(partitions.map((partition) => [partition, bounds.first.get(partition) ?? 0]))

@@ -4,6 +4,7 @@
  * every other at or above it, with any number of workers.
  */
 import type { PoolClient } from 'pg'
+import { SwitchingError } from '#core/errors.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 
@@ -27,7 +28,12 @@ export type Cut = {
 }
 
 /** `xid` is the flush's transaction, which its rows carry. */
-export type FlushEpoch = { readonly epoch: number; readonly xid: string }
+export type FlushEpoch = { readonly epoch: number; readonly xid: string; readonly logicVersion: string | null; readonly switchingBatch: number | null }
+
+/** Second keys below 1,000 name purposes; above, running batches: whoever holds one says that the batch is alive. */
+export function batchLock(batch: number): number {
+  return 1_000 + batch
+}
 
 /**
  * Takes the shared lock, then reads the epoch, in two statements: a statement that waits for a lock and then reads still sees what was there
@@ -35,18 +41,22 @@ export type FlushEpoch = { readonly epoch: number; readonly xid: string }
  */
 export async function readEpochForFlush(client: PoolClient): Promise<FlushEpoch> {
   await client.query(`SELECT pg_advisory_xact_lock_shared(${lockKeys}${lockPurpose.epoch})`)
-  const { rows } = await client.query<{ epoch: bigint; xid: string }>('SELECT epoch, pg_current_xact_id() AS xid FROM lake_state')
-  return { epoch: Number(rows[0]!.epoch), xid: rows[0]!.xid }
+  const { rows } = await client.query<{ epoch: bigint; xid: string; logic_version: string | null; switching_batch: bigint | null }>(
+    'SELECT epoch, pg_current_xact_id() AS xid, logic_version, switching_batch FROM lake_state',
+  )
+  const { epoch, xid, logic_version: logicVersion, switching_batch: switchingBatch } = rows[0]!
+  return { epoch: Number(epoch), xid, logicVersion, switchingBatch: switchingBatch === null ? null : Number(switchingBatch) }
 }
 
 /**
  * Ends the epoch. Durable when it returns. Flushes are short, so the lock is asked for briefly and again, rather than making every flush
- * queue behind one long wait.
+ * queue behind one long wait. The epoch was written with the store's logic version; `logicVersion` is that of a store which has none yet. `also` runs in the
+ * same transaction, alone. Throws SwitchingError while another batch takes a logic version into use.
  */
-export async function cutEpoch(database: Database, logicVersion: string): Promise<Cut> {
+export async function cutEpoch(database: Database, logicVersion: string, also?: (client: PoolClient, epoch: number) => Promise<void>): Promise<Cut> {
   for (let tries = 1; ; tries++) {
     try {
-      return await inTransaction(database, { lockTimeoutMs: cutLockTimeoutMs }, (client) => cutWithin(client, logicVersion))
+      return await inTransaction(database, { lockTimeoutMs: cutLockTimeoutMs }, (client) => cutWithin(client, logicVersion, also))
     } catch (thrown) {
       const waited = (thrown as { details?: { sqlState?: unknown } }).details?.sqlState === '55P03'
       if (!waited || tries === cutTriesMax) throw thrown
@@ -54,16 +64,23 @@ export async function cutEpoch(database: Database, logicVersion: string): Promis
   }
 }
 
-async function cutWithin(client: PoolClient, logicVersion: string): Promise<Cut> {
+async function cutWithin(client: PoolClient, ownVersion: string, also?: (client: PoolClient, epoch: number) => Promise<void>): Promise<Cut> {
   await client.query(`SELECT pg_advisory_xact_lock(${lockKeys}${lockPurpose.epoch})`)
-  const [state] = await run<{ epoch: bigint }>(client, 'SELECT epoch FROM lake_state')
+  const [state] = await run<{ epoch: bigint; logic_version: string | null; switching_batch: bigint | null }>(client, 'SELECT epoch, logic_version, switching_batch FROM lake_state')
   const epoch = Number(state!.epoch)
+  if (state!.switching_batch !== null) throw switchingError(Number(state!.switching_batch))
+  const logicVersion = state!.logic_version ?? ownVersion
   await client.query('INSERT INTO cuts (epoch, logic_version) VALUES ($1, $2)', [epoch, logicVersion])
   await client.query(/* sql */ `
     INSERT INTO cut_offsets (epoch, topic, partition, next_offset, last_log_time_ms)
     SELECT ${epoch}, topic, partition, next_offset, last_log_time_ms FROM committed_offsets`)
   await client.query('UPDATE lake_state SET epoch = $1', [epoch + 1])
+  await also?.(client, epoch)
   return { epoch, logicVersion, horizon: await readHorizon(client, epoch) }
+}
+
+export function switchingError(batch: number): SwitchingError {
+  return new SwitchingError(`Batch ${batch} takes another logic version into use just now: try again in a moment.`, { batch })
 }
 
 /** The horizon that a cut stored; empty for epoch 0, the cut below everything. */

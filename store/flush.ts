@@ -8,6 +8,7 @@ import type { DeadLetterReason } from '#core/events.ts'
 import type { Database } from './database.ts'
 import { inTransaction } from './database.ts'
 import { readEpochForFlush } from './epochs.ts'
+import { checkFlushLogic } from './logic.ts'
 import type { LiveCells } from './live-rows.ts'
 import { appendLiveRows } from './live-rows.ts'
 
@@ -45,6 +46,8 @@ export type MinuteCell = { readonly minuteMs: number; readonly currency: string;
 
 export type Flush = {
   readonly topic: string
+  /** That it was decoded with. */
+  readonly logicVersion: string
   readonly partitions: readonly PartitionFlush[]
   readonly cells: readonly LiveCells[]
   readonly deadLetters: readonly DeadLetter[]
@@ -60,14 +63,19 @@ const lettersPerStatement = 5_000
 /** Minutes kept for the live line. */
 const minutesKeptMs = 3 * 3_600_000
 
-/** Resolves to the epoch that the deltas belong to. Throws FencedError where another worker moved an offset: drop memory, open again. */
+/**
+ * Resolves to the epoch that the deltas belong to. Throws FencedError where another worker moved an offset: drop memory, open again; LogicError where the
+ * store's figures are of another logic version by now, SwitchingError while they are about to be.
+ */
 export async function commitFlush(database: Database, flush: Flush, faults: FlushFaults = {}): Promise<number> {
   await faults.beforeBegin?.()
   const epoch = await inTransaction(database, { durable: false }, async (client) => {
-    const { epoch: current, xid } = await readEpochForFlush(client)
+    const state = await readEpochForFlush(client)
+    checkFlushLogic(state, flush.logicVersion)
+    const { epoch: current } = state
     await moveOffsets(client, flush)
     await storePages(client, current, flush)
-    for (const cells of flush.cells) await appendLiveRows(client, { epoch: current, xid }, cells)
+    for (const cells of flush.cells) await appendLiveRows(client, state, cells)
     if (flush.deadLetters.length > 0) await storeDeadLetters(client, current, flush)
     if (flush.productNames.length > 0) await nameProducts(client, current, flush.productNames)
     if (flush.minutes.length > 0) await addMinutes(client, flush)

@@ -2,12 +2,12 @@
  * Opening partitions: committed offsets and ledger pages in one snapshot. Read in two, a flush between them would be counted twice: its
  * offset seen, its ids not.
  */
-import { ConfigError } from '#core/errors.ts'
 import type { Ledger } from '#core/ledger.ts'
 import { readPage } from '#core/ledger-page.ts'
 import { readPages } from './ledger-pages.ts'
 import type { Database } from './database.ts'
 import { inTransaction, run } from './database.ts'
+import { isSameLogic, otherLogic, readLogic, settleSwitch } from './logic.ts'
 
 export type OpenedPartition = {
   readonly partition: number
@@ -98,32 +98,19 @@ function* chunksOf<Page extends { readonly ids: number }>(pages: readonly Page[]
  * Changes nothing: only a speed worker makes a version the store's own.
  */
 export async function checkLogic(database: Database, logicVersion: string): Promise<void> {
-  const [state] = await run<{ logic_version: string | null; filled: boolean }>(
-    database.pool,
-    'SELECT logic_version, EXISTS (SELECT FROM committed_offsets WHERE records > 0) AS filled FROM lake_state',
-  )
-  const { logic_version: stored, filled } = state!
-  if (filled && stored !== null && stored !== logicVersion) throw otherLogic(stored, logicVersion)
-}
-
-function otherLogic(stored: string, wanted: string): ConfigError {
-  return new ConfigError(
-    `This store's figures were made with "${stored}", and the settings now say "${wanted}". ` +
-      `Set the zone and currency back, or start an empty store (another --data folder).`,
-    { stored, wanted },
-  )
+  const logic = await readLogic(database.pool)
+  if (!isSameLogic(logic, logicVersion)) throw otherLogic(logic.version, logicVersion)
 }
 
 /**
- * Makes the logic version the store's own, or refuses where the store already holds figures made by another: zone, currency and decoding cannot
- * change under stored days and amounts.
+ * Makes the logic version the store's own, or refuses where the store already holds figures made by another: zone, currency and decoding change under
+ * stored days and amounts by a full batch alone. Throws SwitchingError while one is about to publish.
  */
 export async function agreeOnLogic(database: Database, logicVersion: string): Promise<void> {
+  await settleSwitch(database)
   await run(database.pool, 'UPDATE lake_state SET logic_version = $1 WHERE logic_version IS NULL OR NOT EXISTS (SELECT FROM committed_offsets WHERE records > 0)', [
     logicVersion,
   ])
-  const [state] = await run<{ logic_version: string }>(database.pool, 'SELECT logic_version FROM lake_state')
-  if (state!.logic_version !== logicVersion) {
-    throw otherLogic(state!.logic_version, logicVersion)
-  }
+  const logic = await readLogic(database.pool)
+  if (logic.version !== logicVersion) throw otherLogic(logic.version, logicVersion)
 }
