@@ -31,8 +31,8 @@ export type ArchiveOptions = {
   readonly beforeRegister?: (file: ArchiveFile) => Promise<void>
 }
 
-const rowGroupRows = 50_000
-const rowGroupBytes = 32 * 1024 * 1024
+export const rowGroupRows = 50_000
+export const rowGroupBytes = 32 * 1024 * 1024
 
 /** Brings the archive up to the cut that ended `epoch`. Resolves to the files it registered. */
 export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promise<ArchiveFile[]> {
@@ -94,9 +94,18 @@ async function archiveRange(options: ArchiveOptions, range: ArchiveRange): Promi
 
 /** Writes the range's file, verified; registers nothing. */
 async function writeRange(options: ArchiveOptions, range: ArchiveRange): Promise<ArchiveFile> {
-  const { lake, codec } = options
   const sums = new ArchiveSums()
-  const groups = rowGroups(options, range, sums)[Symbol.asyncIterator]()
+  return writeArchiveFile(options, range, sums, rowGroups(options, range, sums))
+}
+
+/** Writes a file of these row groups, whose sums are gathered while they are made, and verifies it; registers nothing. A range without rows has no file. */
+export async function writeArchiveFile(
+  { lake, codec }: Pick<ArchiveOptions, 'lake' | 'codec'>,
+  range: ArchiveRange,
+  sums: ArchiveSums,
+  rowGroupsOfRange: AsyncIterable<readonly ParquetValues[]>,
+): Promise<ArchiveFile> {
+  const groups = rowGroupsOfRange[Symbol.asyncIterator]()
   // The first row group tells the folder, and whether there is anything to write at all.
   const first = await groups.next()
   const name = `${range.topic}+${range.partition}+${range.fromOffset}+${range.toOffset}+${randomUUID()}`
