@@ -1,0 +1,102 @@
+/** A report's files in the lake: written under a name of their own, verified, and known to the store only once the version is published. */
+import { createHash, randomUUID } from 'node:crypto'
+import { parseDay } from '#core/calendar.ts'
+import { CorruptError } from '#core/errors.ts'
+import type { Lake, LakeVerify, ParquetCodec, ParquetColumn, ParquetValues } from '#core/ports.ts'
+import type { Report, ReportFigures, ReportLine } from '#core/report/report.ts'
+import type { ExplainingEvent } from '#core/report/restate.ts'
+import type { ReportFile, ReportFormat } from '#store/reports.ts'
+import { sha256Of } from './file-digest.ts'
+import { renderReportCsv, renderRestatementCsv } from './report-csv.ts'
+import { renderReportHtml } from './report-html.ts'
+
+export const reportFolder = 'reports/'
+
+/** `parquet` is read by query engines and has the others' content; a report without a line has none, since no file has zero rows. */
+const extensions: Readonly<Record<ReportFormat, string>> = { html: 'html', csv: 'csv', json: 'json', parquet: 'parquet', restatement: 'restatement.csv' }
+
+const figureColumns = ['transactions', 'orders', 'refund_events', 'units_sold', 'units_refunded', 'gross_minor', 'refunds_minor', 'net_minor'] as const
+
+/** One row per line of a report, for people who read reports with a query engine; amounts in minor units. */
+export const reportColumns: readonly ParquetColumn[] = [
+  ...['kind', 'period'].map((name) => ({ name, type: 'text', nullable: false }) as const),
+  { name: 'version', type: 'int32', nullable: false },
+  { name: 'batch', type: 'int64', nullable: false },
+  { name: 'published_at', type: 'timestamp', nullable: false },
+  ...['section', 'currency'].map((name) => ({ name, type: 'text', nullable: false }) as const),
+  { name: 'local_day', type: 'date', nullable: true },
+  ...['city', 'category', 'season', 'product_id', 'product_name'].map((name) => ({ name, type: 'text', nullable: true }) as const),
+  { name: 'rank', type: 'int32', nullable: true },
+  ...figureColumns.map((name) => ({ name, type: 'int64', nullable: false }) as const),
+  ...figureColumns.map((name) => ({ name: `before_${name}`, type: 'int64', nullable: true }) as const),
+  ...figureColumns.map((name) => ({ name: `year_before_${name}`, type: 'int64', nullable: true }) as const),
+]
+
+/** Writes every file of a version, under names that no other attempt has. */
+export async function writeReportFiles(lake: Lake, codec: ParquetCodec, report: Report, document: string, events: readonly ExplainingEvent[]): Promise<Pick<ReportFile, 'format' | 'path' | 'bytes' | 'sha256'>[]> {
+  const attempt = `${report.receipt.incarnation}.${randomUUID()}`
+  const folder = `${reportFolder}${report.kind}/${report.period}/v${report.version}/`
+  const contents: [ReportFormat, AsyncIterable<Uint8Array>][] = [
+    ['json', oneChunk(document)],
+    ['csv', oneChunk(renderReportCsv(report))],
+    ['html', oneChunk(renderReportHtml(report))],
+  ]
+  if (report.lines.length > 0) contents.push(['parquet', codec.encode(reportColumns, [columnsOf(report)])])
+  if (report.restatement !== null) contents.push(['restatement', oneChunk(renderRestatementCsv(report, events.map(({ event }) => event)))])
+  const files: Pick<ReportFile, 'format' | 'path' | 'bytes' | 'sha256'>[] = []
+  for (const [format, body] of contents) files.push({ format, ...(await putVerified(lake, `${folder}${attempt}.${extensions[format]}`, body)) })
+  return files
+}
+
+async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text)
+}
+
+async function putVerified(lake: Lake, path: string, body: AsyncIterable<Uint8Array>): Promise<{ path: string; bytes: number; sha256: string }> {
+  const digest = createHash('sha256')
+  let sha256 = ''
+  async function* digested(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
+      digest.update(chunk)
+      yield chunk
+    }
+    sha256 = digest.digest('hex')
+  }
+  const verify: LakeVerify = async (file) => {
+    if (file.isProven !== true && (await sha256Of(file)) !== sha256) throw new CorruptError(`${path} holds other bytes than were written: check the disk and the memory of this machine.`, { path })
+  }
+  const entry = await lake.put(path, digested(), verify)
+  return { path, bytes: entry.bytes, sha256 }
+}
+
+function columnsOf(report: Report): ParquetValues[] {
+  const { kind, period, version, lines } = report
+  const column = (of: (line: ReportLine) => number | bigint | string | null): ParquetValues => lines.map(of)
+  const day = (line: ReportLine): number | null => (line.day === null ? null : parseDay(line.day))
+  const figures = (of: (line: ReportLine) => ReportFigures | null): ParquetValues[] =>
+    (['transactions', 'orders', 'refundEvents', 'unitsSold', 'unitsRefunded', 'grossMinor', 'refundsMinor', 'netMinor'] as const).map((name) =>
+      column((line) => {
+        const value = of(line)?.[name]
+        return value === undefined ? null : BigInt(value)
+      }),
+    )
+  return [
+    column(() => kind),
+    column(() => period),
+    column(() => version),
+    column(() => report.receipt.batch),
+    column(() => Date.parse(report.publishedAt)),
+    column((line) => line.section),
+    column((line) => line.currency),
+    column(day),
+    column((line) => line.city),
+    column((line) => line.category),
+    column((line) => line.season),
+    column((line) => line.productId),
+    column((line) => line.productName),
+    column((line) => line.rank),
+    ...figures((line) => line.now),
+    ...figures((line) => line.before),
+    ...figures((line) => line.yearBefore),
+  ]
+}

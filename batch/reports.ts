@@ -1,0 +1,186 @@
+/**
+ * Reports: the figures of a closed period, frozen from the published batch. A version is checked against the archive, row by row, and published in one
+ * transaction; what a crash leaves before it is files that nobody knows. A period whose figures a later batch changed gets a next version with its
+ * restatement.
+ */
+import { formatDay, parseDay } from '#core/calendar.ts'
+import { ConflictError, InvalidRequestError, OvertakenError } from '#core/errors.ts'
+import type { Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
+import type { ClosedPeriod } from '#core/period.ts'
+import type { ReportKind } from '#core/report/periods.ts'
+import { parseReportPeriod } from '#core/report/periods.ts'
+import type { Report, ReportLine, Restatement } from '#core/report/report.ts'
+import type { ExplainingEvent } from '#core/report/restate.ts'
+import { causesOf, restatedLines } from '#core/report/restate.ts'
+import type { Database } from '#store/database.ts'
+import { inTransaction } from '#store/database.ts'
+import { keepIncarnation } from '#store/incarnation.ts'
+import { listFiles } from '#store/register.ts'
+import type { ReportBasis, ReportVersion } from '#store/reports.ts'
+import { findReport, fingerprintOf, listReports, publishReport, readReport, readReportBasis, readReportFiles, rowVersions } from '#store/reports.ts'
+import { attachArchive, checkAgainstArchive, explainingEvents } from './report-check.ts'
+import { reportColumns, writeReportFiles } from './report-files.ts'
+import { renderReportJson } from './report-json.ts'
+import type { ComparedDays } from './report-lines.ts'
+import { comparedPeriods, readLines } from './report-lines.ts'
+
+export type ReportStep = 'read' | 'check' | 'write' | 'publish'
+
+export type ReportOptions = {
+  readonly database: Database
+  readonly lake: Lake
+  readonly codec: ParquetCodec
+  readonly engine: QueryEngine
+  /** As a receipt names it: `DuckDB`, `Trino`. */
+  readonly engineName: string
+  /** Of the sales. */
+  readonly topic: string
+  readonly zone: string
+  readonly booksOpenOn: string
+  readonly signal: AbortSignal
+  readonly onStep?: (step: ReportStep, detail: string) => void
+  /** Where tests may stop the making of a report. */
+  readonly before?: (step: ReportStep) => Promise<void>
+}
+
+export type ReportRequest = { readonly kind: ReportKind; readonly period: string }
+
+export type ReportOutcome = {
+  /** `unchanged`: the newest version says what the published batch says. */
+  readonly outcome: 'published' | 'unchanged'
+  readonly version: number
+}
+
+/** Events that a document lists itself; the file `restatement` and the table have them all. */
+const listedEventsMax = 200
+
+/**
+ * Publishes the next version of a report, unless the newest one says the same. Throws InvalidRequestError where the published batch cannot cover the
+ * period, CorruptError where the archive and the batch disagree or a restatement does not add up, ConflictError where another was first.
+ */
+export async function freezeReport(options: ReportOptions, request: ReportRequest): Promise<ReportOutcome> {
+  const { database, lake } = options
+  await options.before?.('read')
+  const { incarnation } = await keepIncarnation(database, lake)
+  const read = await readAll(options, request)
+  if ('unchanged' in read) return { outcome: 'unchanged', version: read.unchanged }
+  const { basis, days, newest } = read
+  if (basis.incarnation !== incarnation) throw new OvertakenError('The store took a new incarnation while a report was made. Make the report again.')
+  options.onStep?.('check', `${request.kind} ${request.period} on batch ${basis.batch}`)
+  await options.before?.('check')
+  const files = (await listFiles(database.pool, 0, basis.epoch)).filter((file) => file.topic === options.topic)
+  await attachArchive(options.engine, files)
+  const keysCompared = await checkAgainstArchive(database, options.engine, basis, days, options.signal)
+  const explained = newest === null ? { restatement: null, events: [] } : await restate(options, basis, days, newest, read.lines)
+  const report = documentOf(options, request, read, explained.restatement, { files: files.filter((file) => file.rows > 0).length, rowsRead: files.reduce((sum, file) => sum + file.rows, 0), keysCompared })
+  const document = renderReportJson(report)
+  await options.before?.('write')
+  const written = await writeReportFiles(lake, options.codec, report, document, explained.events)
+  await options.before?.('publish')
+  const { fingerprint } = read
+  const frozen = { report, document, files: written, basis: { days, batch: basis.batch, epoch: basis.epoch, seasonsVersion: basis.seasons.version, fingerprint, rowVersions: rowVersions(basis.parts, days) } }
+  await publishReport(database, frozen, explained.events.map(({ event }) => event))
+  options.onStep?.('publish', `${request.kind} ${request.period} version ${report.version}`)
+  return { outcome: 'published', version: report.version }
+}
+
+type ReadAll = {
+  readonly basis: ReportBasis
+  readonly days: ClosedPeriod
+  readonly newest: ReportVersion | null
+  readonly fingerprint: string
+  readonly before: ComparedDays
+  readonly yearBefore: ComparedDays
+  readonly lines: readonly ReportLine[]
+}
+
+/** Everything that a report says, in one snapshot. */
+async function readAll({ database, booksOpenOn }: ReportOptions, { kind, period }: ReportRequest): Promise<ReadAll | { readonly unchanged: number }> {
+  return inTransaction(database, { isolation: 'REPEATABLE READ' }, async (client) => {
+    const basis = await readReportBasis(client)
+    const days = parseReportPeriod(kind, period, basis.seasons)
+    if (basis.batch === 0) throw new InvalidRequestError('No batch has been published yet, and a report stands on one. Run "tidemark batch run" first.')
+    const newest = await findReport(client, kind, period)
+    if (newest !== null) {
+      if (newest.epoch > basis.epoch) {
+        throw new ConflictError(`Version ${newest.version} stands on batch ${newest.batch}, and an earlier one, batch ${basis.batch}, serves since a roll-back. "tidemark batch resume" and a new batch let reports go on.`, { kind, period })
+      }
+      const sameDays = newest.days.fromDay === days.fromDay && newest.days.toDay === days.toDay
+      if (sameDays && newest.rowVersions === rowVersions(basis.parts, days)) return { unchanged: newest.version }
+    }
+    const fingerprint = await fingerprintOf(client, basis.parts, days)
+    if (newest?.fingerprint === fingerprint) return { unchanged: newest.version }
+    const { before, yearBefore } = comparedPeriods(kind, period, basis.seasons, parseDay(booksOpenOn)!)
+    const lines = await readLines(client, { parts: basis.parts, days, before, yearBefore, seasons: basis.seasons })
+    return { basis, days, newest, fingerprint, before, yearBefore, lines }
+  })
+}
+
+async function restate(options: ReportOptions, basis: ReportBasis, days: ClosedPeriod, newest: ReportVersion, lines: readonly ReportLine[]): Promise<{ restatement: Restatement; events: readonly ExplainingEvent[] }> {
+  const published = await readReport(options.database.pool, newest.kind, newest.period, newest.version)
+  const events = await explainingEvents(options.engine, days, newest.epoch)
+  const restated = restatedLines(published.lines, lines)
+  const rule = published.receipt.logicVersion !== basis.logicVersion ? 'logic' : newest.days.fromDay !== days.fromDay || newest.days.toDay !== days.toDay ? 'seasons' : null
+  const restatement: Restatement = {
+    ofVersion: newest.version,
+    ofBatch: newest.batch,
+    ofEpoch: newest.epoch,
+    publishedAt: newest.publishedAt.toISOString(),
+    causes: causesOf(restated, events, rule),
+    lines: restated,
+    eventCount: events.length,
+    events: events.slice(0, listedEventsMax).map(({ event }) => event),
+  }
+  return { restatement, events }
+}
+
+function documentOf(options: ReportOptions, { kind, period }: ReportRequest, read: ReadAll, restatement: Restatement | null, archive: { files: number; rowsRead: number; keysCompared: number }): Report {
+  const { basis, days, newest, lines } = read
+  const compared = ({ period: name, from, to, hasBooks }: ComparedDays): Report['before'] => ({ period: name, from, to, hasBooks })
+  return {
+    kind,
+    period,
+    version: (newest?.version ?? 0) + 1,
+    from: formatDay(days.fromDay),
+    to: formatDay(days.toDay),
+    zone: options.zone,
+    booksOpenOn: options.booksOpenOn,
+    seasonsVersion: basis.seasons.version,
+    publishedAt: basis.now.toISOString(),
+    before: compared(read.before),
+    yearBefore: compared(read.yearBefore),
+    lines,
+    receipt: {
+      incarnation: basis.incarnation,
+      batch: basis.batch,
+      epoch: basis.epoch,
+      batchPublishedAt: basis.batchPublishedAt.toISOString(),
+      logicVersion: basis.logicVersion,
+      horizon: basis.horizon,
+      asOf: basis.asOfMs === null ? null : new Date(basis.asOfMs).toISOString(),
+      crossCheck: basis.crossCheck,
+      archiveCheck: { engine: options.engineName, ...archive },
+      acceptedLosses: basis.acceptedLosses,
+    },
+    restatement,
+  }
+}
+
+export type Refreshed = ReportRequest & ReportOutcome
+
+/** After a publication: a next version of every report whose period the batch changed. Resolves to those that got one. */
+export async function refreshReports(options: ReportOptions): Promise<Refreshed[]> {
+  const refreshed: Refreshed[] = []
+  for (const { kind, period } of (await listReports(options.database.pool)).reverse()) {
+    options.signal.throwIfAborted()
+    const outcome = await freezeReport(options, { kind, period })
+    if (outcome.outcome === 'published') refreshed.push({ kind, period, ...outcome })
+  }
+  return refreshed
+}
+
+/** People who ask the query engine themselves find every version of every report under the name `reports`. */
+export async function shareReports({ database, engine }: Pick<ReportOptions, 'database' | 'engine'>): Promise<void> {
+  const paths = (await readReportFiles(database.pool)).filter((file) => file.format === 'parquet').map((file) => file.path)
+  await engine.share?.('reports', paths, reportColumns)
+}
