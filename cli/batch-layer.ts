@@ -5,12 +5,9 @@ import type { OrphanOptions } from '#batch/orphans.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
 import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
 import { runBatchToPublication } from '#batch/run.ts'
-import { dueNight } from '#batch/schedule.ts'
-import { openCalendar } from '#core/calendar.ts'
 import { TidemarkError } from '#core/errors.ts'
 import type { Pruned } from '#store/prune.ts'
 import { pruneStore } from '#store/prune.ts'
-import { findJobRun, recordJobRun } from '#store/job-runs.ts'
 import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
 import { archiveEnds } from '#store/register.ts'
 import type { Environment } from './environment.ts'
@@ -19,7 +16,6 @@ import { sleep } from './process-control.ts'
 
 const dayMs = 86_400_000
 const markIntervalMs = 60_000
-export const nightlyKind = 'nightly'
 
 export async function batchOptions(environment: Environment, signal: AbortSignal): Promise<BatchOptions> {
   return {
@@ -92,15 +88,3 @@ export async function keepMarking(environment: Environment, signal: AbortSignal,
     await sleep(markIntervalMs, signal)
   }
 }
-
-/** Runs the batch of the night that is due, unless the run ledger has it. */
-export async function askForNight(environment: Environment, signal: AbortSignal, say: (fields: object, text: string) => void): Promise<void> {
-  const { settings, database } = environment
-  const night = dueNight(openCalendar(settings.zone), settings.nightlyAt, Date.now())
-  if ((await findJobRun(database.pool, nightlyKind, night)) !== null) return
-  const startedAt = new Date()
-  const { outcome, pruned, orphans } = await runBatchAndTidy(environment, signal, { onStep: (step, detail) => say({ step }, detail) })
-  await recordJobRun(database.pool, { kind: nightlyKind, period: night, outcome: outcome.crossCheck.summary.result, batch: outcome.batch.batch, startedAt })
-  say({ night, batch: outcome.batch.batch, pruned: pruned.batches, orphans: orphans.length }, 'nightly batch done')
-}
-

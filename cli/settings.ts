@@ -75,6 +75,8 @@ export const declaredSettings = {
   ledgerIdsMax: whole('TIDEMARK_LEDGER_IDS', 8_000_000, 'ids', 'The de-duplication window of a worker: 34 bytes an id, about 270 MB when full.', 1_000, 100_000_000),
   fileOffsetsMax: whole('TIDEMARK_FILE_RECORDS', 250_000, 'records', 'A file of the lake spans at most so many offsets: some 20 MB.', 1, 10_000_000),
   nightlyAt: text('TIDEMARK_NIGHTLY_AT', '03:00', 'local time', 'The nightly batch, in the shop\'s zone, once the evening is over.', timeOfDay),
+  reportGraceMinutes: whole('TIDEMARK_REPORT_GRACE_MINUTES', 60, 'minutes', 'A closed period\'s report waits so long for the log before it takes its end: an event is late after an hour.', 0, 43_200),
+  archiveEverySeconds: whole('TIDEMARK_ARCHIVE_EVERY_SECONDS', 60, 'seconds', 'How often what is counted goes to the lake; a cron pattern holds whole divisions of a minute, an hour or a day.', 1, 86_400),
   keepBatches: whole('TIDEMARK_KEEP_BATCHES', 7, 'batches', 'Published batches that stay readable for rolling back: a week of nights.', 1, 1_000),
   orphanAfterMinutes: whole('TIDEMARK_ORPHAN_AFTER_MINUTES', 60, 'minutes', 'An unregistered file this old is moved aside: no archiver takes that long to register one.', 1, 100_000),
   orphanKeepDays: whole('TIDEMARK_ORPHAN_KEEP_DAYS', 35, 'days', 'Orphans are deleted after this: longer than the oldest backup, which may know them again.', 1, 3_650),

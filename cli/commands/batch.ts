@@ -171,25 +171,14 @@ function rangeOf(topic: string, text: string): LostRange {
 
 function addWork(batch: Command): void {
   withLayerOptions(batch.command('work'))
-    .description('run the nightly schedule until stopped')
+    .description('run all schedules until stopped: archive, nightly batch, reports of the periods just closed')
     .addHelpText('after', '\nExample:\n  TIDEMARK_NIGHTLY_AT=03:00 ./tidemark batch work')
     .action(async (options: CommonOptions) => {
       await onEnvironment(options, 'batch work', async (environment, { signal }) => {
-        const [{ openJobs }, { nightlyPattern, runSchedule }, { askForNight, keepMarking }] = await Promise.all([
-          import('#batch/jobs.ts'),
-          import('#batch/schedule.ts'),
-          import('../batch-layer.ts'),
-        ])
+        const [{ keepMarking }, { workOnSchedules }] = await Promise.all([import('../batch-layer.ts'), import('../schedule-layer.ts')])
         const logger = openLogger('batch', environment.settings.logLevel)
-        const { settings, databaseUrl } = environment
-        const onError = (thrown: unknown): void => logger.error({ err: thrown }, 'the nightly batch will be asked for again')
-        await using jobs = openJobs({ url: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl, namespace: `${settings.schema}_jobs` }, onError)
-        const ask = (): Promise<void> => askForNight(environment, signal, (fields, text) => logger.info(fields, text))
         process.send?.({ ready: true })
-        await Promise.all([
-          runSchedule({ jobs, pattern: nightlyPattern(settings.nightlyAt), zone: settings.zone, ask, onError }, signal),
-          keepMarking(environment, signal, (fields, text) => logger.warn(fields, text)),
-        ])
+        await Promise.all([workOnSchedules(environment, signal, logger), keepMarking(environment, signal, (fields, text) => logger.warn(fields, text))])
       })
       if (process.exitCode === 130) process.exitCode = 0
     })

@@ -1,7 +1,7 @@
 /** The queue of the nightly batch: Redis or PostgreSQL, and whether its schedule is registered as the settings say. */
 import type { Scheduler } from '#batch/jobs.ts'
 import { readScheduler } from '#batch/jobs.ts'
-import { nightlyPattern, schedulerId } from '#batch/schedule.ts'
+import { nightlyId, nightlyPattern } from '#batch/schedule.ts'
 import type { RedisFacts } from '#engines/redis-inspect.ts'
 import { run } from '#store/database.ts'
 import type { Settings } from '../settings.ts'
@@ -25,7 +25,7 @@ async function lookAtRedis(report: Report, settings: Settings, reaching: Promise
   judgeRedis(report, facts)
   if (facts.isLoading) return
   const hasWork = await hasCounted(reaching)
-  judgeScheduler(report, await readScheduler({ url: settings.jobsUrl, namespace: `${settings.schema}_jobs` }, schedulerId), settings, hasWork)
+  judgeScheduler(report, await readScheduler({ url: settings.jobsUrl, namespace: `${settings.schema}_jobs` }, nightlyId), settings, hasWork)
 }
 
 async function lookAtPostgres(report: Report, settings: Settings, reaching: Promise<StoreAccess>): Promise<void> {
@@ -36,7 +36,7 @@ async function lookAtPostgres(report: Report, settings: Settings, reaching: Prom
     const [schema] = await run<{ present: boolean }>(access.database.pool, 'SELECT to_regnamespace($1) IS NOT NULL AS present', [namespace])
     if (!schema!.present) return judgeScheduler(report, null, settings, await hasCounted(reaching))
   }
-  const scheduler = await readScheduler({ url: settings.jobsUrl === '' ? access.database!.url : settings.jobsUrl, namespace }, schedulerId)
+  const scheduler = await readScheduler({ url: settings.jobsUrl === '' ? access.database!.url : settings.jobsUrl, namespace }, nightlyId)
   report.ok('reachable', 'tables of a PostgreSQL')
   judgeScheduler(report, scheduler, settings, await hasCounted(reaching))
 }

@@ -9,7 +9,7 @@ import { expect } from 'vitest'
 import { openJobs } from '#batch/jobs.ts'
 import type { BatchOptions } from '#batch/run.ts'
 import { runBatch } from '#batch/run.ts'
-import { runSchedule } from '#batch/schedule.ts'
+import { nightlyId, runSchedule } from '#batch/schedule.ts'
 import { cluster } from '#cli/engines/cluster.ts'
 import { ConflictError, TidemarkError } from '#core/errors.ts'
 import { openElasticsearch } from '#engines/elasticsearch.ts'
@@ -213,7 +213,7 @@ class ScheduledBatches implements AsyncDisposable {
   constructor(url: string, options: BatchOptions) {
     const onError = (thrown: unknown): void => void this.failures.push(thrown)
     this.#jobs = openJobs({ url, namespace: `swizzle-${randomUUID().slice(0, 8)}` }, onError)
-    this.#running = runSchedule({ jobs: this.#jobs, pattern: everyFiveSeconds, zone, ask: async () => this.#ask(options), onError, watchIntervalMs: 1_000 }, this.#stopping.signal)
+    this.#running = runSchedule({ jobs: this.#jobs, schedules: async () => [{ id: nightlyId, pattern: everyFiveSeconds }], zone, ask: async () => this.#ask(options), onError, watchIntervalMs: 1_000 }, this.#stopping.signal)
   }
 
   async #ask(options: BatchOptions): Promise<void> {

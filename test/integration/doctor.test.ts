@@ -13,7 +13,7 @@ import kafkajs from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { openJobs } from '#batch/jobs.ts'
-import { schedulerId } from '#batch/schedule.ts'
+import { nightlyId } from '#batch/schedule.ts'
 import { lookAtAll } from '#cli/doctor/doctor.ts'
 import type { Finding } from '#cli/doctor/finding.ts'
 import { examine } from '#cli/doctor/finding.ts'
@@ -419,7 +419,7 @@ describe.skipIf(redis === null)(`the schedule in a real Redis${whereMissing('red
   test('one that was registered with another hour is a warning that tells both, and looking changes nothing', async () => {
     const schema = `doctor_${randomUUID().slice(0, 8)}`
     await using jobs = openJobs({ url: redis!, namespace: `${schema}_jobs` }, () => undefined)
-    await jobs.ensureScheduler(schedulerId, '0 30 5 * * *', 'Europe/London', 'ask')
+    await jobs.ensureSchedulers([{ id: nightlyId, pattern: '0 30 5 * * *' }], 'Europe/London')
     const settings = await settingsWith({ JOBS_URL: redis!, TIDEMARK_SCHEMA: schema })
     expect(named(await lookAtAll(settings), 'jobs', 'nightly schedule')).toMatchObject({ level: 'warn', says: expect.stringMatching(/"0 30 5 \* \* \*".*"0 0 3 \* \* \*"/) })
     const right = await settingsWith({ JOBS_URL: redis!, TIDEMARK_SCHEMA: schema, TIDEMARK_NIGHTLY_AT: '05:30' })
