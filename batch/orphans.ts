@@ -1,5 +1,5 @@
 /**
- * Files of the lake that the register does not know: left by a crash, or by the second of two archivers. They are moved aside, never read, and
+ * Files of the lake that the store does not know, of the archive and of reports: left by a crash, or by the second of two writers. They are moved aside, never read, and
  * deleted after a grace that is longer than the oldest backup, since a restored register may know them again.
  */
 import type { Lake, LakeEntry } from '#core/ports.ts'
@@ -23,8 +23,8 @@ const pathsPerQuery = 1000
 /** Resolves to the paths it moved aside and how many it deleted. */
 export async function sweepOrphans(options: OrphanOptions): Promise<{ moved: string[]; deleted: number }> {
   const moved: string[] = []
-  for (const topic of options.topics) {
-    for await (const entries of chunks(options.lake.list(`${topic}/`))) {
+  for (const folder of [...options.topics, 'reports']) {
+    for await (const entries of chunks(options.lake.list(`${folder}/`))) {
       const old = entries.filter((entry) => entry.modifiedMs <= options.nowMs - options.orphanAfterMs)
       const registered = await registeredPaths(options.database.pool, old.map((entry) => entry.path))
       for (const { path } of old) {
