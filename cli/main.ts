@@ -8,6 +8,7 @@ import { addIngest } from './commands/ingest.ts'
 import { addQuery } from './commands/query.ts'
 import { addReset } from './commands/reset.ts'
 import { addSearch } from './commands/search.ts'
+import { addSeasons } from './commands/seasons.ts'
 import { addServe } from './commands/serve.ts'
 import { addSpeed } from './commands/speed.ts'
 import { addStatus } from './commands/status.ts'
@@ -19,6 +20,8 @@ import { version } from './version.ts'
 const program = new Command('tidemark')
   .description('An exact data lake for shop events: live and batch figures merged to the penny, each with its receipt.')
   .version(version)
+  // A command may have a --version of its own: of a report, of the seasons.
+  .enablePositionalOptions()
   .showHelpAfterError('(--help shows how)')
   .exitOverride((error) => {
     process.exit(error.exitCode === 0 ? 0 : exitCodes.usage)
@@ -33,7 +36,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addSearch, addServe, addEngines, addDoctor, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()

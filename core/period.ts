@@ -14,8 +14,8 @@ export type ClosedPeriod = { readonly fromDay: number; readonly toDay: number }
 
 /** A season by its name and first day of the year; it lasts until the next one's first day and belongs to the year it starts in. */
 export type SeasonStart = { readonly name: string; readonly firstMonth: number; readonly firstDay: number }
-/** One version of the table of seasons, by first day within the year. Never empty. */
-export type Seasons = { readonly version: number; readonly starts: readonly SeasonStart[] }
+/** One version of the table of seasons, by first day within the year. Never empty. `calendar` is what people call it. */
+export type Seasons = { readonly version: number; readonly calendar: string; readonly starts: readonly SeasonStart[] }
 
 const dayMin = daysFromCivil(yearMin, 1, 1)
 /** The last day that an exclusive end may name. */

@@ -1,9 +1,13 @@
 /** Days, hours, months and seasons as PostgreSQL itself reckons them (FAULTS.md D5, law 8). */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { daysFromCivil, formatDay, monthStart, openCalendar } from '#core/calendar.ts'
+import { daysFromCivil, firstLocalDay, formatDay, monthStart, openCalendar, parseDay } from '#core/calendar.ts'
+import { seasonKey } from '#core/period.ts'
+import { parseSeasonTable, sameSeasonTable, seasonsCsvExample, seasonsExample } from '#core/season-table.ts'
+import { listSeasonVersions, readSeasonVersion, readSeasons, setSeasons } from '#store/seasons.ts'
 import type { Lab } from '#test/lab.ts'
 import { openLab } from '#test/lab.ts'
 import { seededRandom } from '#test/lab/random.ts'
+import { tableOfCuts } from '#test/lab/season-tables.ts'
 import { lawSeeds } from './seeds.ts'
 
 let lab: Lab
@@ -61,7 +65,9 @@ test('every day lies in exactly one season, which belongs to the year it starts 
 
 test('a table of seasons of one\'s own divides the year as well', async () => {
   await lab.clear()
-  await lab.database.pool.query(`INSERT INTO seasons VALUES (2, 'sale', 1, 15), (2, 'plain', 2, 29); UPDATE lake_state SET season_version = 2`)
+  await lab.database.pool.query(
+    /* sql */ `INSERT INTO season_versions VALUES (2, 'sales'); INSERT INTO seasons VALUES (2, 'sale', 1, 15, 2, 28), (2, 'plain', 2, 29, 1, 14); UPDATE lake_state SET season_version = 2`,
+  )
   const { rows } = await lab.database.pool.query(
     `SELECT d::text AS day, season_of(d) AS season FROM unnest(ARRAY['2025-01-01', '2025-01-14', '2025-01-15', '2025-02-28', '2025-03-01', '2024-02-29', '2024-12-31']::date[]) d`,
   )
@@ -74,5 +80,49 @@ test('a table of seasons of one\'s own divides the year as well', async () => {
     { day: '2024-02-29', season: '2024-plain' },
     { day: '2024-12-31', season: '2024-plain' },
   ])
+  await lab.clear()
+})
+
+test.each(lawSeeds)('random days of random tables of seasons have the season of the core, and lie in exactly one, seed %i', async (seed) => {
+  const random = seededRandom(seed)
+  const tables = 10
+  for (let n = 0; n < tables; n++) {
+    const table = tableOfCuts([...new Set(Array.from({ length: 1 + random.below(12) }, () => random.below(366)))])
+    if (table === null) continue
+    const { version } = await setSeasons(lab.database, table)
+    const seasons = await readSeasons(lab.database.pool)
+    expect(seasons.version).toBe(version.version)
+    // All days that an event may have, and a few ahead of the calendar's first year.
+    const days = Array.from({ length: 5000 }, () => firstLocalDay - 800 + random.below(3_653_000)).concat(parseDay('0001-01-01')!, parseDay('2024-02-29')!)
+    const { rows } = await lab.database.pool.query<{ day: number; season: string; holders: bigint }>(
+      `SELECT n AS day, season_of(d) AS season, (
+         SELECT count(*) FROM seasons s, LATERAL (SELECT (s.first_month, s.first_day) AS first, (s.last_month, s.last_day) AS last, (extract(month FROM d)::int, extract(day FROM d)::int) AS at) x
+         WHERE s.version = $2 AND CASE WHEN first <= last THEN first <= at AND at <= last ELSE first <= at OR at <= last END) AS holders
+       FROM unnest($1::int[]) n, LATERAL (SELECT date '1970-01-01' + n AS d) day`,
+      [days, version.version],
+    )
+    expect(rows).toHaveLength(days.length)
+    expect(rows.filter(({ day, season, holders }) => holders !== 1n || season !== seasonKey(day, seasons)).slice(0, 3)).toEqual([])
+  }
+  await lab.clear()
+})
+
+test('seasons are kept by version: the same again changes nothing, and old versions stay as they were', async () => {
+  const { pool } = lab.database
+  const first = await readSeasonVersion(pool)
+  expect(first).toMatchObject({ version: 1, calendar: 'meteorological, northern hemisphere', isCurrent: true })
+  expect(sameSeasonTable(first, parseSeasonTable(seasonsExample))).toBe(true)
+  expect(await setSeasons(lab.database, parseSeasonTable(seasonsExample))).toMatchObject({ isNew: false, version: { version: 1 } })
+  const own = parseSeasonTable(seasonsCsvExample)
+  expect(await setSeasons(lab.database, own)).toMatchObject({ isNew: true, version: { version: 2, calendar: 'high and low', isCurrent: true } })
+  expect(await setSeasons(lab.database, own)).toMatchObject({ isNew: false, version: { version: 2 } })
+  expect(await setSeasons(lab.database, parseSeasonTable(seasonsExample))).toMatchObject({ isNew: true, version: { version: 3 } })
+  expect((await listSeasonVersions(pool)).map(({ version, isCurrent }) => [version, isCurrent])).toEqual([[3, true], [2, false], [1, false]])
+  expect(seasonKey(parseDay('2025-02-01')!, await readSeasons(pool, 2))).toBe('2025-low')
+  expect(await readSeasons(pool, 1)).toEqual({ ...(await readSeasons(pool)), version: 1 })
+  await expect(readSeasons(pool, 9)).rejects.toThrow(/There is no version 9 of the seasons/)
+  const both = await Promise.all([setSeasons(lab.database, own), setSeasons(lab.database, own)])
+  expect(both.map(({ isNew }) => isNew).sort()).toEqual([false, true])
+  expect(await listSeasonVersions(pool)).toHaveLength(4)
   await lab.clear()
 })

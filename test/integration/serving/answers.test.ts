@@ -194,7 +194,8 @@ describe('revenue', () => {
   })
 
   test('seasons that start within months are taken from the table, in the version in use', async () => {
-    await store.sql(`INSERT INTO seasons VALUES (9, 'low', 1, 15), (9, 'high', 11, 20) ON CONFLICT DO NOTHING`)
+    await store.sql(`INSERT INTO season_versions VALUES (9, 'high and low') ON CONFLICT DO NOTHING`)
+    await store.sql(`INSERT INTO seasons VALUES (9, 'low', 1, 15, 11, 19), (9, 'high', 11, 20, 1, 14) ON CONFLICT DO NOTHING`)
     await store.sql('UPDATE lake_state SET season_version = 9')
     await store.batch(1, 1, [
       { day: '2024-11-19', gross: '1' },

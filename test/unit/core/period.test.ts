@@ -7,6 +7,7 @@ import { parseDayPeriod, parseMonthPeriod, parseRange, parseSeasonPeriod, parseY
 
 const meteorological: Seasons = {
   version: 1,
+  calendar: 'meteorological',
   starts: [
     { name: 'spring', firstMonth: 3, firstDay: 1 },
     { name: 'summer', firstMonth: 6, firstDay: 1 },
@@ -17,6 +18,7 @@ const meteorological: Seasons = {
 /** Starts on days that some years do not have. */
 const odd: Seasons = {
   version: 2,
+  calendar: 'odd',
   starts: [
     { name: 'leap', firstMonth: 2, firstDay: 29 },
     { name: 'may', firstMonth: 4, firstDay: 31 },
