@@ -11,6 +11,8 @@ import type { Database } from '#store/database.ts'
 import { checkCommitted } from '#store/fingerprint.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
+import type { ArchiveRunKind } from '#store/archive-totals.ts'
+import { recordArchiveRun } from '#store/archive-totals.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
 import { isWhole, sha256Of } from './file-digest.ts'
 import { readLakeRange } from './lake-range.ts'
@@ -33,25 +35,58 @@ export type ArchiveOptions = {
 
 export const rowGroupRows = 50_000
 export const rowGroupBytes = 32 * 1024 * 1024
+const turnsMax = 10
 
 /** Brings the archive up to the cut that ended `epoch`. Resolves to the files it registered. */
 export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promise<ArchiveFile[]> {
-  const written: ArchiveFile[] = []
-  // Another archiver may take a range first; then what is left is asked again. Bounded, since each turn ends with less to do.
-  for (;;) {
-    const ranges = await rangesToArchive(options.database.pool, epoch)
-    if (ranges.length === 0) return written
-    try {
-      await checkTopics(options, ranges)
-      for (const range of ranges) {
-        for (const piece of pieces(range, options.fileOffsetsMax)) {
-          options.signal.throwIfAborted()
-          written.push(await archiveRange(options, piece))
-        }
+  return recorded(options, 'batch', async (onFile) => {
+    // Each turn ends with less to do, since cuts are made and no range moves back behind one.
+    while (await archiveOnce({ ...options, onFile }, epoch));
+  })
+}
+
+/**
+ * Archives what is counted now and no cut has ended yet, so that a batch has only the rest to do. Safe beside flushes, cuts, batches and other archivers.
+ * Resolves to the files it registered, which may be none.
+ */
+export async function archiveCommitted(options: ArchiveOptions): Promise<ArchiveFile[]> {
+  return recorded(options, 'committed', async (onFile) => {
+    // What is counted meanwhile is the next call's. After a conflict, what is left is asked for again: two archivers need two turns, and more only take turns.
+    for (let turn = 0; turn < turnsMax; turn++) if (!(await archiveOnce({ ...options, onFile }, 'committed', true))) return
+  })
+}
+
+/** Archives the ranges that are open at the moment. Resolves to whether it must be asked again: there were some, or, `onlyConflicts`, another archiver took one. */
+async function archiveOnce(options: ArchiveOptions, upTo: number | 'committed', onlyConflicts = false): Promise<boolean> {
+  const ranges = await rangesToArchive(options.database.pool, upTo)
+  if (ranges.length === 0) return false
+  try {
+    await checkTopics(options, ranges)
+    for (const range of ranges) {
+      for (const piece of pieces(range, options.fileOffsetsMax)) {
+        options.signal.throwIfAborted()
+        await archiveRange(options, piece)
       }
-    } catch (thrown) {
-      if (!(thrown instanceof ConflictError)) throw thrown
     }
+    return !onlyConflicts
+  } catch (thrown) {
+    if (!(thrown instanceof ConflictError)) throw thrown
+    return true
+  }
+}
+
+/** Collects the files of a run, and adds what it registered to the totals, also where it failed on the way. */
+async function recorded(options: ArchiveOptions, kind: ArchiveRunKind, archive: (onFile: (file: ArchiveFile) => void) => Promise<void>): Promise<ArchiveFile[]> {
+  const files: ArchiveFile[] = []
+  const beganAt = performance.now()
+  try {
+    await archive((file) => {
+      files.push(file)
+      options.onFile?.(file)
+    })
+    return files
+  } finally {
+    if (files.length > 0) await recordArchiveRun(options.database.pool, kind, files, performance.now() - beganAt).catch(() => undefined)
   }
 }
 
@@ -62,8 +97,13 @@ export async function repairArchive(options: ArchiveOptions, epoch: number): Pro
     if (file.rows === 0) continue
     if (await isWhole(options.lake, file)) continue
     const rewritten = await writeRange(options, file)
-    await replaceFile(options.database, file, rewritten)
-    repaired.push(rewritten.path)
+    try {
+      await replaceFile(options.database, file, rewritten)
+      repaired.push(rewritten.path)
+    } catch (thrown) {
+      // Swapped meanwhile: another repair, or a compaction, had read what was whole then.
+      if (!(thrown instanceof ConflictError)) throw thrown
+    }
   }
   return repaired
 }

@@ -34,23 +34,29 @@ export type ArchiveFile = {
 /** A range to archive: within one epoch, so that no file straddles a cut. */
 export type ArchiveRange = { readonly topic: string; readonly partition: number; readonly epoch: number; readonly fromOffset: number; readonly toOffset: number }
 
-/** What is still to be archived up to the cut that ended `epoch`, in order, one range per epoch and partition. */
-export async function rangesToArchive(queryable: Queryable, epoch: number): Promise<ArchiveRange[]> {
+/**
+ * What is still to be archived up to the cut that ended `epoch`, in order, one range per epoch and partition; `committed`: up to where the speed layer stands,
+ * which is of the epoch that is being written. Epoch and offsets come from one statement: whatever cut follows, its horizon lies at or above them.
+ */
+export async function rangesToArchive(queryable: Queryable, upTo: number | 'committed'): Promise<ArchiveRange[]> {
   const rows = await run<{ topic: string; partition: number; epoch: bigint; from_offset: bigint; to_offset: bigint }>(
     queryable,
     /* sql */ `
-    WITH bounds AS (
+    WITH ends AS (
+      SELECT topic, partition, epoch, next_offset FROM cut_offsets WHERE epoch <= $1 OR $1 IS NULL
+      UNION ALL
+      SELECT o.topic, o.partition, s.epoch, o.next_offset FROM committed_offsets o, lake_state s WHERE $1 IS NULL
+    ), bounds AS (
       SELECT c.topic, c.partition, c.epoch, c.next_offset AS to_offset,
         coalesce(lag(c.next_offset) OVER (PARTITION BY c.topic, c.partition ORDER BY c.epoch), o.first_offset) AS from_offset,
         coalesce(e.next_offset, o.first_offset) AS archived
-      FROM cut_offsets c
+      FROM ends c
       JOIN committed_offsets o USING (topic, partition)
       LEFT JOIN archive_ends e USING (topic, partition)
-      WHERE c.epoch <= $1
     )
     SELECT topic, partition, epoch, greatest(from_offset, archived) AS from_offset, to_offset FROM bounds
     WHERE to_offset > greatest(from_offset, archived) ORDER BY epoch, topic, partition`,
-    [epoch],
+    [upTo === 'committed' ? null : upTo],
   )
   return rows.map((row) => ({
     topic: row.topic,
@@ -61,9 +67,19 @@ export async function rangesToArchive(queryable: Queryable, epoch: number): Prom
   }))
 }
 
+/** Offsets that are counted and not archived, in the partition that has most of them. */
+export async function readArchiveBacklog(queryable: Queryable): Promise<number> {
+  const [row] = await run<{ backlog: bigint | null }>(
+    queryable,
+    'SELECT max(o.next_offset - coalesce(e.next_offset, o.first_offset)) AS backlog FROM committed_offsets o LEFT JOIN archive_ends e USING (topic, partition)',
+  )
+  return Number(row?.backlog ?? 0n)
+}
+
 /**
- * Registers a finished file, if the partition's archive still ends where the file begins. Durable when it returns. Throws ConflictError where another
- * archiver was first: this one's file is then an orphan, and the register stays as it is.
+ * Registers a finished file, if the partition's archive still ends where the file begins and its range belongs to its epoch. Durable when it returns. Throws
+ * ConflictError where another archiver was first, or where the database lost the flushes in a crash: this one's file is then an orphan, and the register
+ * stays as it is.
  */
 export async function registerFile(database: Database, file: ArchiveFile): Promise<void> {
   await inTransaction(database, {}, async (client) => {
@@ -82,8 +98,27 @@ export async function registerFile(database: Database, file: ArchiveFile): Promi
     if (moved.rowCount !== 1) {
       throw new ConflictError(`The archive of ${file.topic} partition ${file.partition} does not end at ${file.fromOffset} any more: another archiver was first.`)
     }
+    await refuseOtherEpoch(client, file)
     await insertFile(client, file, 1, null)
   })
+}
+
+/**
+ * Flushes commit without waiting for the disk, so a crash of the database may take back what an archiver has read of the epoch being written; counted again, a
+ * cut may come to lie within the range. What this statement sees is made durable by the registration's own commit.
+ */
+async function refuseOtherEpoch(client: Queryable, { topic, partition, epoch, fromOffset, toOffset }: ArchiveFile): Promise<void> {
+  const [bounds] = await run<{ begins: bigint; ends: bigint | null }>(
+    client,
+    /* sql */ `
+    SELECT coalesce((SELECT max(next_offset) FROM cut_offsets c WHERE c.topic = o.topic AND c.partition = o.partition AND c.epoch < $3), o.first_offset) AS begins,
+      CASE WHEN s.epoch = $3 THEN o.next_offset
+        ELSE (SELECT next_offset FROM cut_offsets c WHERE c.topic = o.topic AND c.partition = o.partition AND c.epoch = $3) END AS ends
+    FROM committed_offsets o, lake_state s WHERE o.topic = $1 AND o.partition = $2`,
+    [topic, partition, epoch],
+  )
+  if (bounds !== undefined && bounds.ends !== null && Number(bounds.begins) <= fromOffset && toOffset <= Number(bounds.ends)) return
+  throw new ConflictError(`Epoch ${epoch} does not hold ${fromOffset} to ${toOffset} of ${topic} partition ${partition}: the range must be asked for again.`, { ...bounds })
 }
 
 export type SwapReason = 'compacted' | 'repaired' | 'redecoded' | 'erased'
@@ -288,9 +323,9 @@ export async function checkTiling(queryable: Queryable, epoch: number): Promise<
   )
 }
 
-/** Which of these paths are registered. */
+/** Which of these paths the store knows: registered files of the archive, and files of published reports. */
 export async function registeredPaths(queryable: Queryable, paths: readonly string[]): Promise<Set<string>> {
-  const rows = await run<{ path: string }>(queryable, 'SELECT path FROM archive_files WHERE path = ANY ($1)', [paths])
+  const rows = await run<{ path: string }>(queryable, 'SELECT path FROM archive_files WHERE path = ANY ($1) UNION ALL SELECT path FROM report_files WHERE path = ANY ($1)', [paths])
   return new Set(rows.map((row) => row.path))
 }
 
