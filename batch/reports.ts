@@ -3,7 +3,7 @@
  * transaction; what a crash leaves before it is files that nobody knows. A period whose figures a later batch changed gets a next version with its
  * restatement.
  */
-import { formatDay, parseDay } from '#core/calendar.ts'
+import { dayMs, formatDay, openCalendar, parseDay } from '#core/calendar.ts'
 import { ConflictError, InvalidRequestError, OvertakenError } from '#core/errors.ts'
 import type { Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
 import type { ClosedPeriod } from '#core/period.ts'
@@ -17,6 +17,7 @@ import { inTransaction } from '#store/database.ts'
 import { keepIncarnation } from '#store/incarnation.ts'
 import { listFiles } from '#store/register.ts'
 import type { ReportBasis, ReportVersion } from '#store/reports.ts'
+import { readSeasons } from '#store/seasons.ts'
 import { findReport, fingerprintOf, listReports, publishReport, readReport, readReportBasis, readReportFiles, rowVersions } from '#store/reports.ts'
 import { attachArchive, checkAgainstArchive, explainingEvents } from './report-check.ts'
 import { reportColumns, writeReportFiles } from './report-files.ts'
@@ -95,11 +96,16 @@ type ReadAll = {
 }
 
 /** Everything that a report says, in one snapshot. */
-async function readAll({ database, booksOpenOn }: ReportOptions, { kind, period }: ReportRequest): Promise<ReadAll | { readonly unchanged: number }> {
+async function readAll({ database, booksOpenOn, zone }: ReportOptions, { kind, period }: ReportRequest): Promise<ReadAll | { readonly unchanged: number }> {
   return inTransaction(database, { isolation: 'REPEATABLE READ' }, async (client) => {
     const basis = await readReportBasis(client)
     const days = parseReportPeriod(kind, period, basis.seasons)
     if (basis.batch === 0) throw new InvalidRequestError('No batch has been published yet, and a report stands on one. Run "tidemark batch run" first.')
+    const endsAt = new Date(openCalendar(zone).instantOf(days.toDay * dayMs))
+    if (basis.cutAt < endsAt) {
+      const what = basis.now < endsAt ? 'The period is not over' : `Batch ${basis.batch} was cut before the period was over`
+      throw new InvalidRequestError(`${what}: ${period} ends at ${endsAt.toISOString()}. A report is frozen from a batch that was cut later${basis.now < endsAt ? '.' : '; "tidemark batch run" makes one.'}`, { kind, period })
+    }
     const newest = await findReport(client, kind, period)
     if (newest !== null) {
       if (newest.epoch > basis.epoch) {
@@ -168,14 +174,27 @@ function documentOf(options: ReportOptions, { kind, period }: ReportRequest, rea
 
 export type Refreshed = ReportRequest & ReportOutcome
 
-/** After a publication: a next version of every report whose period the batch changed. Resolves to those that got one. */
+/**
+ * After a publication: a next version of every report whose period the batch changed, oldest first. Resolves to those that got one. One that cannot be made
+ * does not hold up the others; it is thrown when all were tried.
+ */
 export async function refreshReports(options: ReportOptions): Promise<Refreshed[]> {
   const refreshed: Refreshed[] = []
+  const seasons = await readSeasons(options.database.pool)
+  const failures: unknown[] = []
   for (const { kind, period } of (await listReports(options.database.pool)).reverse()) {
     options.signal.throwIfAborted()
-    const outcome = await freezeReport(options, { kind, period })
-    if (outcome.outcome === 'published') refreshed.push({ kind, period, ...outcome })
+    // A season that the table knows no more keeps the reports that it has.
+    if (kind === 'seasonal' && !seasons.starts.some(({ name }) => name === period.slice(5))) continue
+    try {
+      const outcome = await freezeReport(options, { kind, period })
+      if (outcome.outcome === 'published') refreshed.push({ kind, period, ...outcome })
+    } catch (thrown) {
+      // Another made the version meanwhile.
+      if (!(thrown instanceof ConflictError)) failures.push(thrown)
+    }
   }
+  if (failures.length > 0) throw failures[0]
   return refreshed
 }
 

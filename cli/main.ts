@@ -1,11 +1,13 @@
 /** The command line: wires commands, and nothing else. */
 import { Command } from 'commander'
+import { addBackfill } from './commands/backfill.ts'
 import { addBatch } from './commands/batch.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addEngines } from './commands/engines.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addIngest } from './commands/ingest.ts'
 import { addQuery } from './commands/query.ts'
+import { addReport } from './commands/report.ts'
 import { addReset } from './commands/reset.ts'
 import { addSearch } from './commands/search.ts'
 import { addSeasons } from './commands/seasons.ts'
@@ -36,7 +38,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addReport, addBackfill, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()

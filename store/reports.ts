@@ -21,6 +21,8 @@ export type ReportBasis = {
   readonly batch: number
   readonly epoch: number
   readonly batchPublishedAt: Date
+  /** When the batch's horizon was taken, by the database's clock. */
+  readonly cutAt: Date
   readonly logicVersion: string
   readonly crossCheck: { readonly result: string; readonly corrections: number; readonly checkedAt: string | null }
   readonly horizon: OffsetsByTopic
@@ -40,12 +42,13 @@ export async function readReportBasis(queryable: Queryable): Promise<ReportBasis
     batch: bigint
     epoch: bigint
     published_at: Date
+    cut_at: Date | null
     logic_version: string
     cross_check: { result?: string; corrections?: number; checkedAt?: string } | null
   }>(
     queryable,
     /* sql */ `
-    SELECT clock_timestamp() AS now, s.incarnation, x.batch, x.epoch, b.published_at, coalesce(c.logic_version, s.logic_version, '') AS logic_version, b.cross_check
+    SELECT clock_timestamp() AS now, s.incarnation, x.batch, x.epoch, b.published_at, c.cut_at, coalesce(c.logic_version, s.logic_version, '') AS logic_version, b.cross_check
     FROM lake_state s, publish_pointer x JOIN batches b ON b.batch = x.batch LEFT JOIN cuts c ON c.epoch = x.epoch`,
   )
   const { batch, epoch } = { batch: Number(state!.batch), epoch: Number(state!.epoch) }
@@ -63,6 +66,7 @@ export async function readReportBasis(queryable: Queryable): Promise<ReportBasis
     batch,
     epoch,
     batchPublishedAt: state!.published_at,
+    cutAt: state!.cut_at ?? state!.published_at,
     logicVersion: state!.logic_version,
     crossCheck: { result: state!.cross_check?.result ?? 'exact', corrections: state!.cross_check?.corrections ?? 0, checkedAt: state!.cross_check?.checkedAt ?? null },
     horizon,
