@@ -1,3 +1,1 @@
-import { readFileSync } from 'node:fs'
-
-export const version = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
+export { version } from '#store/version.ts'

@@ -74,7 +74,7 @@ function checkSeasonTable(rows: readonly Row[]): SeasonTable {
   const calendars = [...new Set(rows.map((row) => row.calendar))]
   if (calendars.length > 1) faults.push(`its rows name more than one calendar: ${calendars.map((calendar) => `"${shorten(calendar)}"`).join(', ')}`)
   for (const calendar of calendars) {
-    const length = [...calendar].length
+    const { length } = Array.from(calendar)
     if (length < 1 || length > calendarCharactersMax || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(calendar)) faults.push(`calendar must be 1 to ${calendarCharactersMax} printable characters`)
   }
   const seasons = rows.map((row) => ({ name: row.name, from: parseDate(row, 'from', faults), to: parseDate(row, 'to', faults) }))

@@ -2,6 +2,7 @@
 import { openDecoder } from '#core/decode.ts'
 import type { Database } from '#store/database.ts'
 import { run } from '#store/database.ts'
+import { readMadeBy } from '#store/migrate.ts'
 import { checkLogic } from '#store/partitions.ts'
 import type { StoreStatus } from '#store/status.ts'
 import type { Settings } from '../settings.ts'
@@ -53,8 +54,10 @@ async function lookAtStore(report: Report, access: StoreAccess, settings: Settin
   const readiness = await access.readiness()
   if (readiness === null || access.database === null) return
   const { migrations, missing, batch, batchStatus } = readiness
-  if (migrations === 'newer') report.fail('migrations', 'this store was made by a newer Tidemark', 'Start the version that made it, or a newer one.')
-  else if (migrations === 'missing') {
+  if (migrations === 'newer') {
+    const madeBy = await readMadeBy(access.database.pool)
+    report.fail('migrations', `this store was made by ${madeBy === null ? 'a newer Tidemark' : `Tidemark ${madeBy}, a newer one`}`, `Start ${madeBy === null ? 'the version that made it' : `Tidemark ${madeBy}`}, or a newer one.`)
+  } else if (migrations === 'missing') {
     if (await isEmpty(access.database)) report.ok('migrations', `there is no store in schema ${settings.schema} yet; the first "tidemark up" makes it`)
     else report.warn('migrations', `${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} not applied yet`, 'The next start of any layer does so; stop older versions first.')
   } else if (!readiness.ready) report.fail('migrations', `the pointer names batch ${batch ?? '?'}, which is ${batchStatus ?? 'not there'}`, 'tidemark batch rollback serves an earlier one.')

@@ -122,7 +122,7 @@ test('seasons are kept by version: the same again changes nothing, and old versi
   expect(await readSeasons(pool, 1)).toEqual({ ...(await readSeasons(pool)), version: 1 })
   await expect(readSeasons(pool, 9)).rejects.toThrow(/There is no version 9 of the seasons/)
   const both = await Promise.all([setSeasons(lab.database, own), setSeasons(lab.database, own)])
-  expect(both.map(({ isNew }) => isNew).sort()).toEqual([false, true])
+  expect(both.filter(({ isNew }) => isNew)).toHaveLength(1)
   expect(await listSeasonVersions(pool)).toHaveLength(4)
   await lab.clear()
 })
