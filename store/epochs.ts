@@ -72,8 +72,8 @@ async function cutWithin(client: PoolClient, ownVersion: string, also?: (client:
   const logicVersion = state!.logic_version ?? ownVersion
   await client.query('INSERT INTO cuts (epoch, logic_version) VALUES ($1, $2)', [epoch, logicVersion])
   await client.query(/* sql */ `
-    INSERT INTO cut_offsets (epoch, topic, partition, next_offset, last_log_time_ms)
-    SELECT ${epoch}, topic, partition, next_offset, last_log_time_ms FROM committed_offsets`)
+    INSERT INTO cut_offsets (epoch, topic, partition, next_offset, last_log_time_ms, late, refused, copies, conflicts)
+    SELECT ${epoch}, topic, partition, next_offset, last_log_time_ms, late, refused, copies, conflicts FROM committed_offsets`)
   await client.query('UPDATE lake_state SET epoch = $1', [epoch + 1])
   await also?.(client, epoch)
   return { epoch, logicVersion, horizon: await readHorizon(client, epoch) }
