@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { addBackfill } from './commands/backfill.ts'
 import { addBatch } from './commands/batch.ts'
+import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addEngines } from './commands/engines.ts'
 import { addGenerate } from './commands/generate.ts'
@@ -38,7 +39,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addReport, addBackfill, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addReport, addBackfill, addDeadLetters, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()

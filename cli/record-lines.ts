@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { ConfigError, InvalidRequestError } from '#core/errors.ts'
 import type { Decoder } from '#core/decode.ts'
 import { sourceHeader } from '#core/decode.ts'
+import { isReferenceTopic, referenceId } from '#core/decode-reference.ts'
 import type { LogAppend } from '#core/ports.ts'
 
 /** A longer line would have to be held whole; what is cut is refused, so nothing is lost by saying so. */
@@ -50,9 +51,10 @@ function trimLine(line: Buffer, first: boolean): Buffer {
   return trimmed
 }
 
-/** The record of a line, keyed by its order so that copies and refunds share a partition; what cannot be decoded is spread. */
+/** The record of a line, keyed by its order so that copies and refunds share a partition, or by its user or product; what cannot be decoded is spread. */
 export function recordOfLine(line: Uint8Array, options: LineOptions, nowMs: number): LogAppend {
   const headers = options.source === null ? null : { [sourceHeader]: options.source }
+  if (isReferenceTopic(options.topic)) return { key: referenceId(options.topic, { value: line }), value: line, ...(headers && { headers }) }
   const decoded = options.decoder.decode({ value: line, logTimeMs: nowMs, headers }, options.topic)
   const key = 'events' in decoded ? (decoded.events[0]?.orderId ?? null) : null
   return { key, value: line, ...(headers && { headers }) }

@@ -14,24 +14,17 @@ const depthMax = 32
 /** An order of more lines is refused: one record must fit one flush. */
 const linesMax = 1000
 
-type Fields = Readonly<Record<string, unknown>>
+export type Fields = Readonly<Record<string, unknown>>
 
 export function decodeJson(text: string, source: string, logTimeMs: number, context: DecodeContext): Decoded {
-  const shape = scanShape(text)
-  if (shape.depth > depthMax) return refuse('unreadable', `nested deeper than ${depthMax}`)
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch {
-    return refuse('unreadable', 'not valid JSON')
-  }
-  if (!isFields(parsed)) return refuse('unreadable', 'a JSON object is expected')
-  if (countKeys(parsed) !== shape.keys) return refuse('unreadable', 'a key is given twice')
+  const parsed = parseObject(text)
+  if ('refusal' in parsed) return parsed
+  const { fields } = parsed
 
   const reader = new FieldReader(text, source, logTimeMs, context)
-  const { lines } = parsed
+  const { lines } = fields
   if (lines === undefined) {
-    const event = reader.readEvent(parsed, null, 0)
+    const event = reader.readEvent(fields, null, 0)
     return event === null ? { refusal: reader.refusal() } : { events: [event] }
   }
   if (!Array.isArray(lines)) return refuse('mistyped-field', 'lines')
@@ -41,11 +34,30 @@ export function decodeJson(text: string, source: string, logTimeMs: number, cont
   for (let index = 0; index < lines.length; index++) {
     const line: unknown = lines[index]
     if (!isFields(line)) return refuse('mistyped-field', `lines[${index}]`)
-    const event = reader.readEvent(line, parsed, index)
+    const event = reader.readEvent(line, fields, index)
     if (event === null) return { refusal: reader.refusal() }
     events.push(event)
   }
   return { events }
+}
+
+/** The fields of one JSON object: not nested too deep, no key twice. */
+export function parseObject(text: string): { readonly fields: Fields } | { readonly refusal: Refusal } {
+  const shape = scanShape(text)
+  if (shape.depth > depthMax) return refusal('unreadable', `nested deeper than ${depthMax}`)
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch {
+    return refusal('unreadable', 'not valid JSON')
+  }
+  if (!isFields(parsed)) return refusal('unreadable', 'a JSON object is expected')
+  if (countKeys(parsed) !== shape.keys) return refusal('unreadable', 'a key is given twice')
+  return { fields: parsed }
+}
+
+function refusal(reason: RefusalReason, detail: string): { readonly refusal: Refusal } {
+  return { refusal: { reason, detail } }
 }
 
 function isFields(value: unknown): value is Fields {

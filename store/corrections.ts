@@ -13,7 +13,7 @@ import type { Batch } from './batches.ts'
 import { grainList, measureList } from './view-tables.ts'
 
 /** Why a counted event counts no more, or another does in its place. */
-export type CorrectionReason = 'copy' | 'conflict' | 'lost' | 'accepted'
+export type CorrectionReason = 'copy' | 'conflict' | 'lost' | 'accepted' | 'logic'
 
 export type CorrectedEvent = {
   readonly reason: CorrectionReason
@@ -30,7 +30,7 @@ export type CorrectedEvent = {
   /** The copy that counts, for a dead letter's second position. */
   readonly first: { readonly partition: number; readonly offset: number } | null
   /** Of its record, for the dead letter of a conflict; empty where the log has forgotten it (the archive has not). */
-  readonly record: { readonly logTimeMs: number; readonly value: Uint8Array } | null
+  readonly record: { readonly logTimeMs: number; readonly value: Uint8Array; readonly headers: Readonly<Record<string, string>> | null } | null
 }
 
 /** A copy that neither layer counts: what it is beside the one that counts now. */
@@ -42,8 +42,8 @@ export type CorrectionPlan = {
   readonly settled: readonly SettledCopy[]
   /** Positions that were counted and lie in ranges of the log that a person gave up. Their fields are gone. */
   readonly lost: readonly LostEvents[]
-  /** By view the SELECT of every difference that remains, booked as it is: what was lost, or what a person accepted although nothing explains it. */
-  readonly remaining: { readonly reason: 'lost' | 'accepted'; readonly differences: ReadonlyMap<string, string> } | null
+  /** By view the SELECT of every difference that remains, booked as it is: what was lost, what other logic makes of the same events, or what a person accepted although nothing explains it. */
+  readonly remaining: { readonly reason: 'lost' | 'accepted' | 'logic'; readonly differences: ReadonlyMap<string, string> } | null
 }
 
 /** What the speed layer had counted of lost ranges in one (epoch, partition): the positions, and the sums of their hashes as they are missing. */
@@ -247,8 +247,8 @@ async function putConflictLetter(client: PoolClient, batch: Batch, copy: Settled
   const detail = `event ${copy.event.eventId} of ${copy.event.source} stands first at partition ${copy.first?.partition}, offset ${copy.first?.offset}, with other fields`
   const { rows } = await client.query<{ added: boolean }>(
     /* sql */ `
-    INSERT INTO dead_letters AS d (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, bytes)
-    VALUES ($1, $2, $3, $4, $5, 'conflict', $6, $7, $8, $9, 'batch', $10)
+    INSERT INTO dead_letters AS d (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, headers, bytes)
+    VALUES ($1, $2, $3, $4, $5, 'conflict', $6, $7, $8, $9, 'batch', $10, $11)
     ON CONFLICT (topic, partition, log_offset, record_index) DO UPDATE SET detail = EXCLUDED.detail, first_partition = EXCLUDED.first_partition, first_offset = EXCLUDED.first_offset
     RETURNING (xmax = 0) AS added`,
     [
@@ -261,6 +261,7 @@ async function putConflictLetter(client: PoolClient, batch: Batch, copy: Settled
       copy.record?.logTimeMs ?? 0,
       copy.first?.partition ?? null,
       copy.first?.offset ?? null,
+      copy.record === null || copy.record.headers === null ? null : JSON.stringify(copy.record.headers),
       Buffer.from(copy.record?.value ?? []),
     ],
   )
