@@ -1,8 +1,8 @@
 /** What commands print: results on standard output, everything else on standard error. */
 
-/** A number with thousands separators. */
-export function count(value: number | bigint): string {
-  return value.toLocaleString('en-GB')
+/** A number with thousands separators; null is one that nobody knows. */
+export function count(value: number | bigint | null): string {
+  return value === null ? 'unknown' : value.toLocaleString('en-GB')
 }
 
 export function printJson(value: unknown): void {

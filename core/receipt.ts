@@ -70,15 +70,17 @@ export type Receipt = {
   readonly fromBatch: LayerShare
   readonly fromSpeed: LayerShare
   readonly deduplication: { readonly windowIds: number; readonly scope: string }
-  /** Of the whole store since its beginning, not of this answer's rows. */
-  readonly lateEvents: number
-  readonly refusedEvents: number
-  readonly copies: number
-  readonly conflicts: number
+  /** Of the whole store since its beginning up to the position, not of this answer's rows. Null as of a batch of which that is not known. */
+  readonly lateEvents: number | null
+  readonly refusedEvents: number | null
+  readonly copies: number | null
+  readonly conflicts: number | null
   readonly crossCheck: { readonly batch: number; readonly result: string; readonly corrections: number; readonly checkedAt: string | null }
   readonly complete: boolean
   readonly missing: readonly MissingRange[]
   readonly acceptedLosses: readonly AcceptedLoss[]
+  /** The batch alone whose rows these are, as they were published; absent from answers of both layers. The position is its horizon. */
+  readonly asOfBatch?: number
 }
 
 export type Answer<Row> = {

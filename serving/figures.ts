@@ -1,7 +1,12 @@
-/** The routes of figures. An answer's version is its ETag: where the store has not moved, 304 is said without computing. */
+/**
+ * The routes of figures. An answer's version is its ETag: where the store has not moved, 304 is said without computing. An answer as of a batch stays what
+ * it was whatever moves, so its ETag is a digest of its bytes.
+ */
+import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Database } from '#store/database.ts'
-import type { AnswerTerms } from '#store/answers.ts'
+import type { Answer } from '#core/receipt.ts'
+import type { AnswerTerms, AsOfRequest } from '#store/answers.ts'
 import { readAnswerVersion } from '#store/answers.ts'
 import { answerMinutes } from '#store/answer-minutes.ts'
 import { answerPace } from '#store/answer-pace.ts'
@@ -33,7 +38,21 @@ type FiguresRoute = {
   readonly parameters: Parameters
   readonly answer: Parameters
   /** Reads the parameters at once, so that a wrong one costs nothing; then computes. */
-  readonly prepare: (query: unknown) => () => Promise<Rendered>
+  readonly prepare: (query: unknown) => Prepared
+}
+
+type Prepared = { readonly isAsOf: boolean; readonly compute: () => Promise<Rendered> }
+
+function prepared<Row>(request: AsOfRequest, ask: () => Promise<Answer<Row>>, render: (answer: Answer<Row>) => string): Prepared {
+  const isAsOf = request.asOf !== undefined
+  return {
+    isAsOf,
+    compute: async () => {
+      const answer = await ask()
+      const body = render(answer)
+      return { version: isAsOf ? createHash('sha256').update(body).digest('base64url').slice(0, 27) : answer.version, asOf: answer.receipt.asOf, body }
+    },
+  }
 }
 
 export function routeFigures(app: FastifyInstance, options: FiguresOptions): void {
@@ -46,10 +65,7 @@ export function routeFigures(app: FastifyInstance, options: FiguresOptions): voi
       answer: revenueAnswer,
       prepare: (query) => {
         const request = readRevenueRequest(query)
-        return async () => {
-          const answer = await answerRevenue(database.pool, request, terms)
-          return { version: answer.version, asOf: answer.receipt.asOf, body: renderRevenue(answer) }
-        }
+        return prepared(request, () => answerRevenue(database.pool, request, terms), renderRevenue)
       },
     },
     {
@@ -59,10 +75,7 @@ export function routeFigures(app: FastifyInstance, options: FiguresOptions): voi
       answer: productsAnswer,
       prepare: (query) => {
         const request = readProductsRequest(query)
-        return async () => {
-          const answer = await answerTopProducts(database.pool, request, terms)
-          return { version: answer.version, asOf: answer.receipt.asOf, body: renderProducts(answer) }
-        }
+        return prepared(request, () => answerTopProducts(database.pool, request, terms), renderProducts)
       },
     },
     {
@@ -72,10 +85,7 @@ export function routeFigures(app: FastifyInstance, options: FiguresOptions): voi
       answer: paceAnswer,
       prepare: (query) => {
         const request = readPaceRequest(query)
-        return async () => {
-          const answer = await answerPace(database.pool, request, terms)
-          return { version: answer.version, asOf: answer.receipt.asOf, body: renderPace(answer) }
-        }
+        return prepared(request, () => answerPace(database.pool, request, terms), renderPace)
       },
     },
     {
@@ -85,9 +95,12 @@ export function routeFigures(app: FastifyInstance, options: FiguresOptions): voi
       answer: minutesAnswer,
       prepare: (query) => {
         refuseParameters(query)
-        return async () => {
-          const answer = await answerMinutes(database.pool, terms)
-          return { version: answer.version, asOf: answer.asOf, body: renderMinutes(answer) }
+        return {
+          isAsOf: false,
+          compute: async () => {
+            const answer = await answerMinutes(database.pool, terms)
+            return { version: answer.version, asOf: answer.asOf, body: renderMinutes(answer) }
+          },
         }
       },
     },
@@ -100,15 +113,15 @@ export function routeFigures(app: FastifyInstance, options: FiguresOptions): voi
       response: { 200: route.answer, 400: errorAnswer, 500: errorAnswer, 503: errorAnswer },
     }
     app.get(route.url, { schema }, async (request, reply) => {
-      const compute = route.prepare(request.query)
-      return options.admission.admit(() => respond(request, reply, options, compute))
+      const asked = route.prepare(request.query)
+      return options.admission.admit(() => respond(request, reply, options, asked))
     })
   }
 }
 
-async function respond(request: FastifyRequest, reply: FastifyReply, { database, terms, apiVersion }: FiguresOptions, compute: () => Promise<Rendered>) {
+async function respond(request: FastifyRequest, reply: FastifyReply, { database, terms, apiVersion }: FiguresOptions, { isAsOf, compute }: Prepared) {
   const given = request.headers['if-none-match']
-  if (given !== undefined) {
+  if (given !== undefined && !isAsOf) {
     const now = await readAnswerVersion(database.pool, terms)
     if (matches(given, tagOf(now.version, apiVersion))) {
       setVersion(reply, tagOf(now.version, apiVersion), now.asOf)
@@ -117,6 +130,7 @@ async function respond(request: FastifyRequest, reply: FastifyReply, { database,
   }
   const { version, asOf, body } = await compute()
   setVersion(reply, tagOf(version, apiVersion), asOf)
+  if (given !== undefined && isAsOf && matches(given, tagOf(version, apiVersion))) return reply.code(304).send()
   return reply.type('application/json; charset=utf-8').send(body)
 }
 

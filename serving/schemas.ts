@@ -36,10 +36,10 @@ export const receiptSchema = closed({
   fromBatch: share,
   fromSpeed: share,
   deduplication: closed({ windowIds: Type.Integer(), scope: Type.String() }),
-  lateEvents: count,
-  refusedEvents: count,
-  copies: count,
-  conflicts: count,
+  lateEvents: nullable(count),
+  refusedEvents: nullable(count),
+  copies: nullable(count),
+  conflicts: nullable(count),
   crossCheck: closed({ batch: Type.Integer(), result: Type.String(), corrections: count, checkedAt: nullable(instant) }),
   complete: Type.Boolean(),
   missing: Type.Array(closed({ topic: Type.String(), partition: Type.Integer(), from: Type.Integer(), to: nullable(Type.Integer()), reason: Type.String() })),
@@ -56,6 +56,7 @@ export const receiptSchema = closed({
     }),
     { description: 'Ranges of the log that are gone and that a person gave up; `takenOut` is what the speed layer had counted of them, by currency.' },
   ),
+  asOfBatch: Type.Optional(Type.Integer({ description: 'Only where a batch of the past was asked for: these are its rows alone.' })),
 })
 
 const text = Type.String()
@@ -150,12 +151,18 @@ const filter = (description: string) => Type.Optional(Type.String({ maxLength: 2
 const range = { from: day('First day, inclusive, in the shop’s zone.'), to: day('Last day, exclusive.') }
 const currency = Type.Optional(Type.String({ pattern: '^[A-Z]{3}$', description: 'Only this currency.' }))
 
+const asOf = {
+  asOfBatch: Type.Optional(Type.Integer({ minimum: 0, description: 'As this batch was published, with nothing above its horizon. The batch must still be kept.' })),
+  asOf: Type.Optional(Type.String({ format: 'date-time', description: 'The same of the batch that served at this time.', examples: ['2025-01-02T06:00:00Z'] })),
+}
+
 export const revenueParameters = closed({
   ...range,
   by: Type.Optional(Type.String({ description: 'Any of day, month, season, year, city, category, with commas. Empty: totals per currency.', examples: ['city,category'] })),
   city: filter('Only this city.'),
   category: filter('Only this category.'),
   currency,
+  ...asOf,
 })
 export const productsParameters = closed({
   n: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 5 })),
@@ -168,8 +175,9 @@ export const productsParameters = closed({
   city: filter('Only this city; by whole months.'),
   category: filter('Only this category; not with city.'),
   currency,
+  ...asOf,
 })
-export const paceParameters = closed({ ...range, category: filter('Only this category.'), currency })
+export const paceParameters = closed({ ...range, category: filter('Only this category.'), currency, ...asOf })
 export const noParameters = closed({})
 
 export type Parameters = TObject

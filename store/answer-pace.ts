@@ -2,13 +2,13 @@
 import type { Answer, PaceRow } from '#core/receipt.ts'
 import { measures } from '#core/views/measures.ts'
 import { pace } from '#core/views/pace.ts'
-import type { AnswerTerms, Filters, PeriodRequest } from './answers.ts'
+import type { AnswerTerms, AsOfRequest, Filters, PeriodRequest } from './answers.ts'
 import { Values, addDays, addLayer, addMonths, askStatement, compareBytes, emptySums, figuresOf, isEmpty, resolvePeriod, sharesOf, withSeasons } from './answers.ts'
 import type { Queryable } from './database.ts'
-import { aboveHorizon, batchParts } from './layers.ts'
+import { aboveHorizon, basisOf, batchParts } from './layers.ts'
 import { partsSql, taggedSelect, tags } from './receipt.ts'
 
-export type PaceRequest = { readonly period: PeriodRequest } & Omit<Filters, 'city'>
+export type PaceRequest = { readonly period: PeriodRequest } & Omit<Filters, 'city'> & AsOfRequest
 
 /** At most 168 rows per currency, by weekday (1 is Monday), hour, currency. Throws as answerRevenue does. */
 export async function answerPace(queryable: Queryable, request: PaceRequest, terms: AnswerTerms): Promise<Answer<PaceRow>> {
@@ -27,17 +27,17 @@ export async function answerPace(queryable: Queryable, request: PaceRequest, ter
         `FROM (SELECT date_part('isodow', c.local_day)::int AS weekday, c.local_hour, c.currency, ARRAY[${measures.map((name) => `sum(c.${name})`).join(', ')}] AS sums
           FROM ${source} GROUP BY 1, 2, 3) g`,
       )
+    const basis = basisOf(request.asOf, (value, type) => values.add(value, type))
     const sql = [
-      partsSql(pace, months),
+      partsSql(pace, months, basis),
       layer(
         tags.batch,
         `batch_parts p JOIN batch_pace c ON c.version = p.version
-          WHERE ${batchParts(pace, months)} AND ${conditions}`,
+          WHERE ${batchParts(pace, months, basis)} AND ${conditions}`,
       ),
-      layer(tags.live, `live_pace c WHERE ${above}`),
-      layer(tags.correction, `correction_pace c WHERE ${above}`),
+      ...(basis.asOf === null ? [layer(tags.live, `live_pace c WHERE ${above}`), layer(tags.correction, `correction_pace c WHERE ${above}`)] : []),
     ]
-    const { rows, parts } = await askStatement(queryable, sql, values.list, terms)
+    const { rows, parts } = await askStatement(queryable, sql, values.list, terms, basis)
     const cells = new Map<string, { readonly weekday: number; readonly hour: number; readonly currency: string; readonly sums: ReturnType<typeof emptySums> }>()
     for (const [tag, weekday, hour, currency, sums] of rows) {
       if (tag < tags.batch) continue

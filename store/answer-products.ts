@@ -10,17 +10,18 @@ import type { Answer, ProductRow } from '#core/receipt.ts'
 import { measures } from '#core/views/measures.ts'
 import { productCitySales } from '#core/views/product-city-sales.ts'
 import { productSales } from '#core/views/product-sales.ts'
-import type { AnswerTerms, Filters, PeriodRequest, Sums } from './answers.ts'
+import type { AnswerTerms, AsOfRequest, Filters, PeriodRequest, Sums } from './answers.ts'
 import { Values, addDays, addMonths, askStatement, figuresOf, productsMax, resolvePeriod, sharesOf, withSeasons } from './answers.ts'
 import type { Queryable } from './database.ts'
-import { aboveHorizon, batchParts } from './layers.ts'
+import type { Basis } from './layers.ts'
+import { aboveHorizon, basisOf, batchParts } from './layers.ts'
 import type { TaggedRow } from './receipt.ts'
 import { partsSql, taggedSelect, tags } from './receipt.ts'
 
 export const productOrders = ['units', 'net', 'gross', 'transactions'] as const
 export type ProductOrder = (typeof productOrders)[number]
 
-export type TopProductsRequest = { readonly n: number; readonly by: ProductOrder; readonly period: PeriodRequest } & Filters
+export type TopProductsRequest = { readonly n: number; readonly by: ProductOrder; readonly period: PeriodRequest } & Filters & AsOfRequest
 
 const orderColumn: Readonly<Record<ProductOrder, string>> = {
   units: 'units_sold',
@@ -41,8 +42,9 @@ export async function answerTopProducts(queryable: Queryable, request: TopProduc
     const period = resolvePeriod(request.period, seasons)
     if (request.city !== undefined) checkMonths(period)
     const values = new Values()
-    const sql = figuresSql(request, period, values)
-    const { rows, parts } = await askStatement(queryable, sql, values.list, terms)
+    const basis = basisOf(request.asOf, (value, type) => values.add(value, type))
+    const sql = figuresSql(request, period, basis, values)
+    const { rows, parts } = await askStatement(queryable, sql, values.list, terms, basis)
     const products = rows.filter((row) => row[0] === tags.total).map(readProduct)
     products.sort((a, b) => (a.currency === b.currency ? a.rank - b.rank : a.currency < b.currency ? -1 : 1))
     const receipt = parts.receipt(sharesOf(products.map((product) => [product.currency, product.sums])))
@@ -67,7 +69,7 @@ function checkMonths({ fromDay, toDay }: Period): void {
   }
 }
 
-function figuresSql(request: TopProductsRequest, period: Period, values: Values): string[] {
+function figuresSql(request: TopProductsRequest, period: Period, basis: Basis, values: Values): string[] {
   const view = request.city === undefined ? productSales : productCitySales
   const inPeriod = addDays(values, period)(`c.${view.grain[0].name}`)
   const months = addMonths(values, period)
@@ -77,8 +79,10 @@ function figuresSql(request: TopProductsRequest, period: Period, values: Values)
   const above = `${aboveHorizon} AND ${conditions}`
   const share = (sum: string): string => `coalesce(sum(${sum}) FILTER (WHERE of_batch), 0)`
   const nMax = values.add(request.n, 'int')
+  const ofSpeed = `UNION ALL SELECT false, ${columns} FROM live_${view.name} c WHERE ${above}
+            UNION ALL SELECT false, ${columns} FROM correction_${view.name} c WHERE ${above}`
   return [
-    partsSql(view, months),
+    partsSql(view, months, basis),
     taggedSelect(
       tags.total,
       [
@@ -97,9 +101,8 @@ function figuresSql(request: TopProductsRequest, period: Period, values: Values)
             ${share('transactions + refund_events')} AS batch_events, ${share('gross_minor - refunds_minor')} AS batch_net
           FROM (
             SELECT true AS of_batch, ${columns} FROM batch_parts p JOIN batch_${view.name} c ON c.version = p.version
-              WHERE ${batchParts(view, months)} AND ${conditions}
-            UNION ALL SELECT false, ${columns} FROM live_${view.name} c WHERE ${above}
-            UNION ALL SELECT false, ${columns} FROM correction_${view.name} c WHERE ${above}
+              WHERE ${batchParts(view, months, basis)} AND ${conditions}
+            ${basis.asOf === null ? ofSpeed : ''}
           ) cells
           GROUP BY product_id, currency
           HAVING ${measures.map((measure) => `sum(${measure}) <> 0`).join(' OR ')}

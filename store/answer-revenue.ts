@@ -13,16 +13,17 @@ import { InvalidRequestError } from '#core/errors.ts'
 import type { Answer, RevenueKey, RevenueRow } from '#core/receipt.ts'
 import { measures } from '#core/views/measures.ts'
 import { revenue } from '#core/views/revenue.ts'
-import type { AnswerTerms, Filters, PeriodRequest, Sums } from './answers.ts'
+import type { AnswerTerms, AsOfRequest, Filters, PeriodRequest, Sums } from './answers.ts'
 import { Values, addDays, addLayer, addMonths, askStatement, compareBytes, daysMax, emptySums, figuresOf, isEmpty, isOneDay, refuseTooManyRows, resolvePeriod, rowsMax, sharesOf, withSeasons } from './answers.ts'
 import type { Queryable } from './database.ts'
-import { aboveHorizon, batchParts } from './layers.ts'
+import type { Basis } from './layers.ts'
+import { aboveHorizon, basisOf, batchParts } from './layers.ts'
 import type { KeptCell } from './kept-days.ts'
 import { KeptDays } from './kept-days.ts'
 import type { ReceiptParts, TaggedRow } from './receipt.ts'
 import { partsSql, taggedSelect, tags } from './receipt.ts'
 
-export type RevenueRequest = { readonly by: readonly RevenueKey[]; readonly period: PeriodRequest } & Filters
+export type RevenueRequest = { readonly by: readonly RevenueKey[]; readonly period: PeriodRequest } & Filters & AsOfRequest
 
 /** Separates the texts of a layer's groups: decoding refuses control characters in every dimension. */
 const separator = '\u0001'
@@ -61,7 +62,7 @@ export async function answerRevenue(queryable: Queryable, request: RevenueReques
     }
     const guess = request.currency ?? guesses.get(queryable) ?? null
     const asked = (await ask(queryable, request, { ...plan, currency: guess }, terms)) ?? (await ask(queryable, request, { ...plan, currency: null }, terms))!
-    if (request.currency === undefined && asked.groups.length > 0) guesses.set(queryable, onlyCurrency(asked.groups))
+    if (request.currency === undefined && request.asOf === undefined && asked.groups.length > 0) guesses.set(queryable, onlyCurrency(asked.groups))
     const groups = asked.groups.filter((group) => !isEmpty(group.sums))
     if (groups.length > rowsMax) refuseTooManyRows()
     const rows = groups.map((group) => ({ ...group.keys, ...figuresOf(group.sums, group.currency) }))
@@ -81,11 +82,12 @@ const noVersion = '-1'
 
 /** Null where the guess at the currency was wrong. */
 async function ask(queryable: Queryable, request: RevenueRequest, plan: Plan, terms: AnswerTerms): Promise<{ parts: ReceiptParts; groups: Group[] } | null> {
-  const question = isOneDay(plan.period) ? questionOf(request, plan, plan.period.fromDay) : null
+  const question = request.asOf === undefined && isOneDay(plan.period) ? questionOf(request, plan, plan.period.fromDay) : null
   const kept = question === null ? null : keptDays.find(question)
   const values = new Values()
-  const sql = figuresSql(request, plan, kept?.version ?? noVersion, values)
-  const { rows, parts } = await askStatement(queryable, sql, values.list, terms)
+  const basis = basisOf(request.asOf, (value, type) => values.add(value, type))
+  const sql = figuresSql(request, plan, kept?.version ?? noVersion, basis, values)
+  const { rows, parts } = await askStatement(queryable, sql, values.list, terms, basis)
   if (question !== null && kept !== null && kept.publication !== parts.state.publication) {
     keptDays.drop(question)
     return ask(queryable, request, plan, terms)
@@ -122,7 +124,7 @@ function addCells(groups: Map<string, Group>, tag: number, cells: readonly Cell[
   }
 }
 
-function figuresSql(request: RevenueRequest, plan: Plan, keptVersion: string, values: Values): string[] {
+function figuresSql(request: RevenueRequest, plan: Plan, keptVersion: string, basis: Basis, values: Values): string[] {
   const inPeriod = addDays(values, plan.period)('c.local_day')
   const months = addMonths(values, plan.period)
   const currency = plan.currency === null ? null : values.add(plan.currency, 'text')
@@ -160,12 +162,16 @@ function figuresSql(request: RevenueRequest, plan: Plan, keptVersion: string, va
       ) g HAVING count(*) > 0`,
     )
   }
-  const parts = batchParts(revenue, months)
-  return [
-    partsSql(revenue, months),
+  const parts = batchParts(revenue, months, basis)
+  const ofBatch = [
+    partsSql(revenue, months, basis),
     isOneDay(plan.period)
       ? layer(tags.batch, 'batch_revenue c', [`c.version = (SELECT p.version FROM batch_parts p WHERE ${parts} AND p.version <> ${values.add(keptVersion, 'bigint')})`, inPeriod], 'c.local_day')
       : layer(tags.batch, 'batch_parts p JOIN batch_revenue c ON c.version = p.version', [parts, inPeriod], wholeMonths ? 'p.month' : 'c.local_day'),
+  ]
+  if (basis.asOf !== null) return ofBatch
+  return [
+    ...ofBatch,
     layer(tags.live, 'live_revenue c', [inPeriod, aboveHorizon], 'c.local_day'),
     layer(tags.correction, 'correction_revenue c', [inPeriod, aboveHorizon], 'c.local_day'),
   ]

@@ -11,11 +11,14 @@ import type { ClosedPeriod, Period, Seasons } from '#core/period.ts'
 import { parseSeasonPeriod } from '#core/period.ts'
 import type { Figures, LayerShare } from '#core/receipt.ts'
 import { measures } from '#core/views/measures.ts'
+import type { AsOf } from './as-of.ts'
+import { refuseAsOf } from './as-of.ts'
 import type { Queryable } from './database.ts'
 import { translateError } from './database.ts'
 import type { AnswerTerms, ReceiptParts, TaggedRow } from './receipt.ts'
-import type { MonthBounds } from './layers.ts'
-import { readReceipt, stateSql, tags } from './receipt.ts'
+import type { Basis, MonthBounds } from './layers.ts'
+import { publishedBasis } from './layers.ts'
+import { isReadable, readReceipt, stateSql, tags } from './receipt.ts'
 import { readSeasons } from './seasons.ts'
 
 export type { AnswerTerms } from './receipt.ts'
@@ -31,6 +34,8 @@ const preparedShapesMax = 64
 const seasonTriesMax = 3
 
 export type Filters = { readonly city?: string; readonly category?: string; readonly currency?: string }
+/** Without a batch or a time, of both layers as they are now. */
+export type AsOfRequest = { readonly asOf?: AsOf }
 export type PeriodRequest = Period | { readonly season: string }
 
 /** The values of a statement, in the order in which its text names them. */
@@ -54,14 +59,19 @@ function preparedName(text: string): string | undefined {
   return name
 }
 
-/** Runs one answer's statement: the receipt's rows and the figures' rows, in one snapshot. */
-export async function askStatement(queryable: Queryable, figuresSql: readonly string[], values: readonly unknown[], terms: AnswerTerms): Promise<Asked> {
-  const text = [stateSql, ...figuresSql].join('\nUNION ALL ')
-  const name = preparedName(text)
+/**
+ * Runs one answer's statement: the receipt's rows and the figures' rows, in one snapshot. Throws InvalidRequestError where the batch asked for cannot be
+ * read.
+ */
+export async function askStatement(queryable: Queryable, figuresSql: readonly string[], values: readonly unknown[], terms: AnswerTerms, basis: Basis = publishedBasis): Promise<Asked> {
+  const text = [stateSql(basis), ...figuresSql].join('\nUNION ALL ')
+  // What is asked rarely must not take the place of what is asked all day.
+  const name = basis.asOf === null ? preparedName(text) : undefined
   try {
     const statement: QueryArrayConfig = { ...(name !== undefined && { name }), text, values: [...values], rowMode: 'array' }
     const rows = (await queryable.query(statement)).rows as unknown as TaggedRow[]
-    return { rows, parts: readReceipt(rows, terms) }
+    if (basis.asOf !== null && !isReadable(rows)) return await refuseAsOf(queryable, basis.asOf)
+    return { rows, parts: readReceipt(rows, terms, basis) }
   } catch (thrown) {
     throw translateError(thrown)
   }

@@ -23,7 +23,9 @@ export function addQuery(program: Command): void {
     .option('--city <name>')
     .option('--category <name>')
     .option('--currency <code>')
-    .addHelpText('after', '\nExample:\n  ./tidemark query revenue --by city,category --from 2024-12-01 --to 2025-01-01')
+    .option('--as-of-batch <number>', 'as this batch was published, with nothing above its horizon')
+    .option('--as-of <time>', 'as the batch that served then: 2025-01-02T03:04:05Z')
+    .addHelpText('after', '\nExample:\n  ./tidemark query revenue --by city,category --from 2024-12-01 --to 2025-01-01\n  ./tidemark query revenue --by month --as-of 2025-01-02T06:00:00Z')
     .action(async (options: CommonOptions & Record<string, string>) => {
       await onEnvironment(options, 'query', async ({ database, settings }) => {
         const request = readRevenueRequest(parametersOf(options))
@@ -47,6 +49,8 @@ export function addQuery(program: Command): void {
     .option('--city <name>')
     .option('--category <name>')
     .option('--currency <code>')
+    .option('--as-of-batch <number>', 'as this batch was published, with nothing above its horizon')
+    .option('--as-of <time>', 'as the batch that served then: 2025-01-02T03:04:05Z')
     .addHelpText('after', '\nExample:\n  ./tidemark query top --n 5 --by units --day 2024-12-30')
     .action(async (options: CommonOptions & Record<string, string>) => {
       await onEnvironment(options, 'query', async ({ database, settings }) => {
@@ -70,6 +74,7 @@ function figures(row: Figures): string[] {
 
 function printReceipt(receipt: Receipt): void {
   const { batch, fromBatch, fromSpeed, crossCheck, missing, acceptedLosses } = receipt
+  if (receipt.asOfBatch !== undefined) print(`\nbatch ${batch.id} alone, published ${batch.publishedAt ?? 'never: it is the empty one'}; what came after its horizon is not in these figures`)
   print(`\nas of ${receipt.asOf ?? 'nothing yet'} · ${count(fromBatch.events)} events from batch ${batch.id}, ${count(fromSpeed.events)} from the speed layer · last cross-check: ${crossCheck.result}`)
   print(`${count(receipt.lateEvents)} late, ${count(receipt.refusedEvents)} refused, ${count(receipt.copies)} copies, ${count(receipt.conflicts)} conflicts · ${receipt.complete ? 'complete' : 'NOT COMPLETE'}`)
   for (const range of missing) print(`missing: ${range.topic} ${range.partition} from ${range.from}${range.to === null ? '' : ` to ${range.to}`}: ${range.reason}`)

@@ -45,8 +45,9 @@ export function isolateName(name: string): string {
   return `\u2068${name}\u2069`
 }
 
-export function formatCount(count: number | bigint): string {
-  return numberFormat('count', {}).format(count)
+/** Null is a number that nobody knows. */
+export function formatCount(count: number | bigint | null): string {
+  return count === null ? 'unknown' : numberFormat('count', {}).format(count)
 }
 
 /** `1n, 3n` → `33%`. Empty where the whole is not above zero: a share of nothing says nothing. */
