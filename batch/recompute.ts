@@ -1,6 +1,10 @@
 /**
  * Recomputation by SQL from the archive alone. Only what is new since the base is read for figures: winners never change once below a horizon (first
  * = smallest by epoch, partition, offset, index), so a month's new rows are its base rows plus those of the new events that count.
+ *
+ * Whether a new event is a copy of an old one is asked in two steps, so that history costs little. Of all older files only the ids' hashes are read, two
+ * integers a row, and only files that hold the hash of a new event are then read for sources and ids. Equal ids have equal hashes, so no copy is missed,
+ * however old; a hash that two ids share costs the reading of a file, and decides nothing.
  */
 import { CorruptError } from '#core/errors.ts'
 import type { Lake, LakeEntry, ParquetColumn, QueryEngine, QueryRows } from '#core/ports.ts'
@@ -74,33 +78,86 @@ export async function recompute(options: RecomputeOptions, batch: Batch, newFile
   }
 }
 
-/** Reads the archive: afterwards `counted_events` lies in the files it resolves to. */
+/** Reads the archive: afterwards `counted_events` lies in the files it resolves to, and `old_events` is every older file that may hold an id of a new event. */
 async function countEvents({ engine, folder, signal }: RecomputeOptions, newFiles: readonly ArchiveFile[], oldFiles: readonly ArchiveFile[]): Promise<readonly string[]> {
   await engine.attach('new_events', pathsOf(newFiles), archiveColumns)
-  await engine.attach('old_events', pathsOf(oldFiles), archiveColumns)
   await checkReadSums(engine, newFiles)
   signal.throwIfAborted()
+  const searched = newFiles.some((file) => file.accepted > 0) ? await filesWithCopies(engine, oldFiles) : []
+  signal.throwIfAborted()
+  await engine.attach('old_events', pathsOf(searched), archiveColumns)
   return engine.materialize(batchSql('counted_events'), folder)
+}
+
+/** Those of the files that hold the id hash of an accepted event of `new_events`, at least. */
+export async function filesWithCopies(engine: QueryEngine, oldFiles: readonly ArchiveFile[]): Promise<ArchiveFile[]> {
+  const files = oldFiles.filter((file) => file.accepted > 0)
+  if (files.length === 0) return []
+  const byOrigin = Map.groupBy(files, ({ epoch, partition }) => `${epoch}:${partition}`)
+  for (const some of byOrigin.values()) some.sort((a, b) => a.fromOffset - b.fromOffset)
+  await engine.attach('archived_events', pathsOf(files), archiveColumns)
+  const found = new Set<ArchiveFile>()
+  try {
+    await checkRowsRead(engine, files)
+    for await (const { rows } of engine.query(batchSql('copy_places'))) {
+      for (const [epoch, partition, first, last] of rows as readonly (readonly bigint[])[]) {
+        for (const file of filesWithin(byOrigin.get(`${epoch}:${partition}`) ?? [], Number(first), Number(last))) found.add(file)
+      }
+    }
+  } finally {
+    await engine.detach('archived_events')
+  }
+  return files.filter((file) => found.has(file))
+}
+
+/** Of files in order of their ranges, those that hold some of the offsets, both included. */
+function* filesWithin(files: readonly ArchiveFile[], first: number, last: number): Iterable<ArchiveFile> {
+  let low = 0
+  for (let high = files.length; low < high; ) {
+    const middle = (low + high) >> 1
+    if (files[middle]!.toOffset > first) high = middle
+    else low = middle + 1
+  }
+  for (let at = low; at < files.length && files[at]!.fromOffset <= last; at++) yield files[at]!
+}
+
+/** A stale listing of older files would hide copies. */
+async function checkRowsRead(engine: QueryEngine, files: readonly ArchiveFile[]): Promise<void> {
+  const [row] = await allRows(engine.query('SELECT CAST(count(*) AS bigint) AS row_count FROM archived_events'))
+  const registered = files.reduce((sum, file) => sum + BigInt(file.rows), 0n)
+  if (row?.[0] === registered) return
+  throw new CorruptError(`Reading the older files of the archive gave ${String(row?.[0])} rows where ${registered} are registered. Nothing was published.`, {
+    found: String(row?.[0]),
+    registered: String(registered),
+  })
 }
 
 function pathsOf(files: readonly ArchiveFile[]): string[] {
   return files.filter((file) => file.rows > 0).map((file) => file.path)
 }
 
+/** From so many files of one folder on, one listing costs less than asking for each. */
+const listFrom = 8
+
 /** Every file that is about to be read is there, as long as the register says. */
 async function checkFiles(lake: Lake, files: readonly ArchiveFile[]): Promise<void> {
-  for (const file of files) {
-    if (file.rows === 0) continue
-    const entry = (await lake.stat(file.path)) ?? (await reclaim(lake, file))
-    if (entry === null) {
-      throw new CorruptError(`The registered file ${file.path} is missing from the lake. Put it back, or write it again from the log with "tidemark batch repair".`, { path: file.path })
-    }
-    if (entry.bytes !== file.bytes) {
-      throw new CorruptError(
-        `The registered file ${file.path} has ${entry.bytes} bytes where ${file.bytes} were registered. Put it back, or write it again from the log with "tidemark batch repair".`,
-        { path: file.path },
-      )
-    }
+  const folders = Map.groupBy(files.filter((file) => file.rows > 0), ({ path }) => path.slice(0, path.lastIndexOf('/') + 1))
+  for (const [folder, some] of folders) {
+    const listed = new Map<string, LakeEntry>()
+    if (some.length >= listFrom) for await (const entry of lake.list(folder)) listed.set(entry.path, entry)
+    for (const file of some) checkFile(file, listed.get(file.path) ?? (await lake.stat(file.path)) ?? (await reclaim(lake, file)))
+  }
+}
+
+function checkFile(file: ArchiveFile, entry: LakeEntry | null): void {
+  if (entry === null) {
+    throw new CorruptError(`The registered file ${file.path} is missing from the lake. Put it back, or write it again from the log with "tidemark batch repair".`, { path: file.path })
+  }
+  if (entry.bytes !== file.bytes) {
+    throw new CorruptError(
+      `The registered file ${file.path} has ${entry.bytes} bytes where ${file.bytes} were registered. Put it back, or write it again from the log with "tidemark batch repair".`,
+      { path: file.path },
+    )
   }
 }
 
