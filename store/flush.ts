@@ -58,6 +58,9 @@ export type Flush = {
 /** Where tests may stop a flush; production passes none. */
 export type FlushFaults = { readonly beforeBegin?: () => Promise<void>; readonly beforeCommit?: (client: PoolClient) => Promise<void>; readonly afterCommit?: () => Promise<void> }
 
+/** What goes with a flush or not at all. Durable where it registers what lies outside the database. */
+export type AlongsideFlush = { readonly isDurable: boolean; readonly work: (client: PoolClient, epoch: number) => Promise<void> }
+
 const letterBytesPerStatement = 8 * 1024 * 1024
 const lettersPerStatement = 5_000
 /** Minutes kept for the live line. */
@@ -67,9 +70,9 @@ const minutesKeptMs = 3 * 3_600_000
  * Resolves to the epoch that the deltas belong to. Throws FencedError where another worker moved an offset: drop memory, open again; LogicError where the
  * store's figures are of another logic version by now, SwitchingError while they are about to be.
  */
-export async function commitFlush(database: Database, flush: Flush, faults: FlushFaults = {}): Promise<number> {
+export async function commitFlush(database: Database, flush: Flush, faults: FlushFaults = {}, also?: AlongsideFlush): Promise<number> {
   await faults.beforeBegin?.()
-  const epoch = await inTransaction(database, { durable: false }, async (client) => {
+  const epoch = await inTransaction(database, { durable: also?.isDurable === true }, async (client) => {
     const state = await readEpochForFlush(client)
     checkFlushLogic(state, flush.logicVersion)
     const { epoch: current } = state
@@ -79,6 +82,7 @@ export async function commitFlush(database: Database, flush: Flush, faults: Flus
     if (flush.deadLetters.length > 0) await storeDeadLetters(client, current, flush)
     if (flush.productNames.length > 0) await nameProducts(client, current, flush.productNames)
     if (flush.minutes.length > 0) await addMinutes(client, flush)
+    await also?.work(client, current)
     await faults.beforeCommit?.(client)
     return current
   })
