@@ -60,6 +60,7 @@ export function columnAt(name: string): number {
 }
 
 const sumColumns = {
+  logTime: columnAt('log_time'),
   reason: columnAt('reason'),
   hashHi: columnAt('id_hash_hi'),
   hashLo: columnAt('id_hash_lo'),
@@ -82,8 +83,11 @@ export class ArchiveSums {
   lastLogTimeMs: number | null = null
 }
 
-/** Adds a row to the sums; its log time is added with its record. */
+/** Adds a row to the sums. */
 export function addRow(sums: ArchiveSums, row: ArchiveRow): void {
+  const logTimeMs = row[sumColumns.logTime] as number
+  sums.firstLogTimeMs ??= logTimeMs
+  sums.lastLogTimeMs = Math.max(sums.lastLogTimeMs ?? logTimeMs, logTimeMs)
   sums.rows++
   if (row[sumColumns.reason] !== null) {
     sums.refused++
@@ -126,10 +130,6 @@ export class ArchiveRows {
   }
 
   add(record: LogRecord, decoded: Decoded): void {
-    const sums = this.#sums
-    sums.firstLogTimeMs ??= record.logTimeMs
-    sums.lastLogTimeMs = Math.max(sums.lastLogTimeMs ?? record.logTimeMs, record.logTimeMs)
-    this.#bytes += record.value.length
     for (const row of archiveRowsOf(this.#epoch, this.#partition, record, decoded)) this.push(row)
   }
 
@@ -138,6 +138,7 @@ export class ArchiveRows {
     if (row.length !== archiveColumns.length) throw new RangeError(`a row of ${row.length} values for ${archiveColumns.length} columns`)
     for (let i = 0; i < row.length; i++) this.#columns[i]!.push(row[i]!)
     this.#rows++
+    this.#bytes += (row.at(-1) as Uint8Array | null)?.length ?? 0
     addRow(this.#sums, row)
   }
 }

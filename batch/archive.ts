@@ -127,7 +127,7 @@ async function archiveRange(options: ArchiveOptions, range: ArchiveRange): Promi
   // The topic may have been made anew while it was read.
   await checkTopics(options, [range])
   await options.beforeRegister?.(file)
-  await registerFile(options.database, file)
+  await registerFile(options.database, file, options.decoder.logicVersion)
   options.onFile?.(file)
   return file
 }

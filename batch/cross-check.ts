@@ -17,6 +17,7 @@ import type { Database } from '#store/database.ts'
 import type { Explanation, Unexplained } from './explain.ts'
 import { explainCounts } from './explain.ts'
 import type { Recomputed } from './recompute.ts'
+import type { Redecoded } from './redecode.ts'
 
 export type CrossCheckSummary = {
   /** `exact`: nothing differed. `corrected`: stated rules explain every difference. `held`: something is left. */
@@ -30,7 +31,11 @@ export type CrossCheckSummary = {
   readonly unexplainedEvents: readonly Unexplained[]
   readonly differingCounts: Explanation['differingCounts']
   readonly unexplainedCounts: Explanation['unexplainedCounts']
+  /** Of a batch that took another logic version into use: what that changed. */
+  readonly logic?: LogicSummary
 }
+
+export type LogicSummary = Redecoded & { readonly from: string; readonly to: string; readonly lettersAdded: number; readonly lettersRemoved: number }
 
 export type CrossCheck = { readonly summary: CrossCheckSummary; readonly corrections: CorrectionPlan }
 

@@ -34,7 +34,7 @@ export type Explanation = {
 export type DifferingCount = { readonly epoch: number; readonly partition: number; readonly batchEvents: string; readonly speedEvents: string }
 
 /** What the archive counts more than the live side. */
-type CountDelta = { readonly count: DifferingCount; readonly events: bigint; readonly hashHiSum: bigint; readonly hashLoSum: bigint }
+export type CountDelta = { readonly count: DifferingCount; readonly events: bigint; readonly hashHiSum: bigint; readonly hashLoSum: bigint }
 
 export type ExplainOptions = {
   readonly database: Database
@@ -49,7 +49,7 @@ const positionsPerQuery = 500
 export async function explainCounts(options: ExplainOptions, batch: Batch, base: Base, counts: readonly EpochCount[]): Promise<Explanation> {
   // Below the base, a full batch is held against the base's rows, which were checked in their time.
   const live = await liveCounts(options.database.pool, options.topic, base.epoch, batch.epoch)
-  const differing = differingCounts(counts.filter((count) => count.epoch > base.epoch), live)
+  const differing = countDeltas(counts.filter((count) => count.epoch > base.epoch), live)
   const terms = await readLogTerms(options.database.pool, options.topic)
   const lostAt = new Map<DifferingCount, LostPosition[]>()
   const taken: Position[] = []
@@ -112,7 +112,8 @@ function deltaOf(epoch: number, partition: number, archive: EpochCount | undefin
   }
 }
 
-function differingCounts(batchCounts: readonly EpochCount[], live: readonly EpochCount[]): CountDelta[] {
+/** Of every (epoch, partition) whose counts differ. */
+export function countDeltas(batchCounts: readonly EpochCount[], live: readonly EpochCount[]): CountDelta[] {
   const key = (count: EpochCount): string => `${count.epoch}:${count.partition}`
   const byKey = new Map(live.map((count) => [key(count), count]))
   const differing: CountDelta[] = []

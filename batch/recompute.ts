@@ -36,6 +36,8 @@ export type Recomputed = {
   readonly eventsRead: number
   readonly eventsCounted: number
   readonly counts: readonly EpochCount[]
+  /** Where `counted_events` lies. */
+  readonly countedPaths: readonly string[]
 }
 
 const stagedRowsMax = 5_000
@@ -52,9 +54,16 @@ const countedColumns: readonly ParquetColumn[] = (
 
 /**
  * Attaches `new_events` and `old_events`, checks what is read against the register, works out which events count, and stages every view's rows. Throws
- * CorruptError naming the file where the lake does not hold what the register says.
+ * CorruptError naming the file where the lake does not hold what the register says. `staged` are the stages of what was recomputed before for the same
+ * batch: rows are added to them.
  */
-export async function recompute(options: RecomputeOptions, batch: Batch, newFiles: readonly ArchiveFile[], oldFiles: readonly ArchiveFile[]): Promise<Recomputed> {
+export async function recompute(
+  options: RecomputeOptions,
+  batch: Batch,
+  newFiles: readonly ArchiveFile[],
+  oldFiles: readonly ArchiveFile[],
+  staged?: ReadonlyMap<string, number>,
+): Promise<Recomputed> {
   const { engine, lake } = options
   await checkFiles(lake, [...newFiles, ...oldFiles])
   const counted = await countEvents(options, newFiles, oldFiles).catch(async (thrown: unknown) => {
@@ -66,7 +75,7 @@ export async function recompute(options: RecomputeOptions, batch: Batch, newFile
   const stages = new Map<string, number>()
   for (const view of views) {
     options.signal.throwIfAborted()
-    stages.set(view.name, await stageView(options, batch, view))
+    stages.set(view.name, await stageView(options, batch, view, staged?.get(view.name)))
   }
   const counts = await readCounts(engine)
   await nameProducts(options.database.pool, engine)
@@ -75,7 +84,14 @@ export async function recompute(options: RecomputeOptions, batch: Batch, newFile
     eventsRead: newFiles.reduce((sum, file) => sum + file.accepted, 0),
     eventsCounted: Number(counts.reduce((sum, count) => sum + count.events, 0n)),
     counts,
+    countedPaths: counted,
   }
+}
+
+/** Attaches what several recomputations of one batch read and counted, as one. */
+export async function attachAll(engine: QueryEngine, files: readonly ArchiveFile[], countedPaths: readonly string[]): Promise<void> {
+  await engine.attach('new_events', pathsOf(files), archiveColumns)
+  await engine.attach('counted_events', countedPaths, countedColumns)
 }
 
 /** Reads the archive: afterwards `counted_events` lies in the files it resolves to, and `old_events` is every older file that may hold an id of a new event. */
@@ -205,12 +221,12 @@ async function checkReadSums(engine: QueryEngine, files: readonly ArchiveFile[])
   }
 }
 
-async function stageView(options: RecomputeOptions, batch: Batch, view: View): Promise<number> {
+async function stageView(options: RecomputeOptions, batch: Batch, view: View, staged: number | undefined): Promise<number> {
   const { pool } = options.database
-  const stage = await newStage(pool, batch.batch, view)
+  const stage = staged ?? (await newStage(pool, batch.batch, view))
   for await (const { rows } of options.engine.query(batchSql(view.name))) {
     for (let from = 0; from < rows.length; from += stagedRowsMax) {
-      await stageRows(pool, view, stage, rows.slice(from, from + stagedRowsMax) as (string | bigint)[][])
+      await stageRows(pool, view, stage, rows.slice(from, from + stagedRowsMax) as (string | bigint)[][], staged !== undefined)
     }
   }
   return stage

@@ -8,10 +8,16 @@ import { measures } from '#core/views/measures.ts'
 import type { View } from '#core/views/view.ts'
 import { views } from '#core/views/all.ts'
 import type { CorrectionPlan } from './corrections.ts'
+import { recordMove } from './as-of.ts'
 import { bookCorrections } from './corrections.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
-import { lockKeys } from './epochs.ts'
+import { batchLock, lockKeys } from './epochs.ts'
+import { undoSwitch } from './logic.ts'
+import type { LogicChange } from './logic-change.ts'
+import { changeLogic, dropStagedLogic } from './logic-change.ts'
+import { dropPendingFiles, readPendingFiles } from './pending-files.ts'
+import { readFiles, swapFiles } from './register.ts'
 import { grainList, measureList } from './view-tables.ts'
 
 export type BatchStatus = 'running' | 'held' | 'published' | 'superseded' | 'dropped' | 'failed' | 'pruned'
@@ -30,7 +36,16 @@ export type Batch = {
   readonly eventsCounted: number | null
   readonly message: string | null
   readonly crossCheck: unknown
+  /** That its rows were made with; null of the empty batch. */
+  readonly logicVersion: string | null
+  /** Milliseconds by step. */
+  readonly steps: Readonly<Record<string, number>> | null
+  readonly inputs: BatchInputs | null
 }
+
+export type InputSums = { readonly files: number; readonly rows: number; readonly bytes: number }
+/** Files read for figures, and older ones looked through for copies, by topic. */
+export type BatchInputs = Readonly<Record<string, { readonly new: InputSums; readonly old: InputSums }>>
 
 export type Pointer = { readonly batch: number; readonly epoch: number; readonly moves: number; readonly pausedReason: string | null }
 
@@ -47,9 +62,12 @@ type BatchRow = {
   events_counted: bigint | null
   message: string | null
   cross_check: unknown
+  logic_version: string | null
+  steps: Readonly<Record<string, number>> | null
+  inputs: BatchInputs | null
 }
 
-const batchColumns = 'batch, epoch, base_batch, kind, status, started_at, finished_at, published_at, events_read, events_counted, message, cross_check'
+const batchColumns = 'batch, epoch, base_batch, kind, status, started_at, finished_at, published_at, events_read, events_counted, message, cross_check, logic_version, steps, inputs'
 
 function asBatch(row: BatchRow): Batch {
   return {
@@ -65,6 +83,9 @@ function asBatch(row: BatchRow): Batch {
     eventsCounted: row.events_counted === null ? null : Number(row.events_counted),
     message: row.message,
     crossCheck: row.cross_check,
+    logicVersion: row.logic_version,
+    steps: row.steps,
+    inputs: row.inputs,
   }
 }
 
@@ -89,30 +110,29 @@ export async function readBatch(queryable: Queryable, batch: number): Promise<Ba
 }
 
 /**
- * Begins a batch on top of the published one. The session lock on `owner` says that the run is alive: a batch still `running` without it crashed.
+ * Begins a batch on top of the published one. The session lock on `owner` says that the run is alive: a batch still `running` without it crashed. On top of
+ * rows of another logic version, as after a roll-back over its change, only a full one can stand.
  */
-export async function beginBatch(database: Database, owner: PoolClient, cutEpoch: number, kind: 'incremental' | 'full'): Promise<Batch> {
+export async function beginBatch(database: Database, owner: PoolClient, cutEpoch: number, kind: 'incremental' | 'full', logicVersion: string): Promise<Batch> {
   await markCrashed(database)
   return inTransaction(database, {}, async (client) => {
     const pointer = await readPointer(client)
     const [row] = await run<BatchRow>(
       client,
-      `INSERT INTO batches (batch, epoch, base_batch, kind, status) VALUES (nextval('batch_numbers'), $1, $2, $3, 'running') RETURNING ${batchColumns}`,
-      [cutEpoch, pointer.batch, kind],
+      /* sql */ `
+      INSERT INTO batches (batch, epoch, base_batch, kind, status, logic_version)
+      SELECT nextval('batch_numbers'), $1, b.batch, CASE WHEN coalesce(b.logic_version, $4) <> $4 THEN 'full' ELSE $3 END, 'running', $4
+      FROM batches b WHERE b.batch = $2 RETURNING ${batchColumns}`,
+      [cutEpoch, pointer.batch, kind, logicVersion],
     )
     const batch = asBatch(row!)
-    await owner.query(`SELECT pg_advisory_lock(${lockKeys}$1)`, [ownerKey(batch.batch)])
+    await owner.query(`SELECT pg_advisory_lock(${lockKeys}$1)`, [batchLock(batch.batch)])
     return batch
   })
 }
 
-/** Second keys below 1,000 name purposes; above, running batches. */
-function ownerKey(batch: number): number {
-  return 1_000 + batch
-}
-
 export async function endBatchOwnership(owner: PoolClient, batch: number): Promise<void> {
-  await owner.query(`SELECT pg_advisory_unlock(${lockKeys}$1)`, [ownerKey(batch)])
+  await owner.query(`SELECT pg_advisory_unlock(${lockKeys}$1)`, [batchLock(batch)])
 }
 
 /** A batch that runs no more although it says so was ended by a crash: its rows are nobody's. */
@@ -120,8 +140,9 @@ async function markCrashed(database: Database): Promise<void> {
   const running = await run<{ batch: bigint }>(database.pool, `SELECT batch FROM batches WHERE status = 'running'`)
   for (const { batch } of running) {
     await inTransaction(database, {}, async (client) => {
-      const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}$1) AS ours`, [ownerKey(Number(batch))])
+      const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}$1) AS ours`, [batchLock(Number(batch))])
       if (lock?.ours !== true) return
+      await discardWork(client, Number(batch))
       await client.query(
         `UPDATE batches SET status = 'failed', finished_at = clock_timestamp(), message = 'The run ended before it finished.' WHERE batch = $1 AND status = 'running'`,
         [batch],
@@ -131,6 +152,7 @@ async function markCrashed(database: Database): Promise<void> {
 }
 
 export async function failBatch(database: Database, batch: number, message: string): Promise<void> {
+  await discardWork(database.pool, batch)
   await run(database.pool, `UPDATE batches SET status = 'failed', finished_at = clock_timestamp(), message = $2 WHERE batch = $1 AND status = 'running'`, [batch, message])
 }
 
@@ -146,16 +168,17 @@ export async function newStage(queryable: Queryable, batch: number, view: View):
 
 export type StagedRow = readonly (string | bigint)[]
 
-/** Adds rows (the grain's values, then the measures) to a stage. */
-export async function stageRows(queryable: Queryable, view: View, version: number, rows: readonly StagedRow[]): Promise<void> {
+/** Adds rows (the grain's values, then the measures) to a stage; `adds` where a key may stand there already. */
+export async function stageRows(queryable: Queryable, view: View, version: number, rows: readonly StagedRow[], adds = false): Promise<void> {
   if (rows.length === 0) return
   const types = [...view.grain.map((dimension) => (dimension.kind === 'text' ? 'text' : dimension.kind === 'hour' ? 'smallint' : 'date')), ...measures.map(() => 'bigint')]
   const columns = types.map((_, i) => rows.map((row) => row[i]!))
   await run(
     queryable,
     /* sql */ `
-    INSERT INTO batch_${view.name} (version, ${grainList(view)}, ${measureList})
-    SELECT $1, * FROM unnest(${types.map((type, i) => `$${i + 2}::${type}[]`).join(', ')})`,
+    INSERT INTO batch_${view.name} AS t (version, ${grainList(view)}, ${measureList})
+    SELECT $1, * FROM unnest(${types.map((type, i) => `$${i + 2}::${type}[]`).join(', ')})
+    ${adds ? `ON CONFLICT (version, ${grainList(view)}) DO UPDATE SET ${measures.map((name) => `${name} = t.${name} + EXCLUDED.${name}`).join(', ')}` : ''}`,
     [version, ...columns],
   )
 }
@@ -224,6 +247,8 @@ export type Publication = {
   readonly eventsRead: number
   readonly eventsCounted: number
   readonly crossCheck: object
+  /** Of a batch that takes another logic version into use. */
+  readonly logic?: LogicChange
 }
 
 /**
@@ -239,6 +264,8 @@ export async function publishBatch(database: Database, publication: Publication)
     ])
     refuseToPublish(batch, pointer, overtaken === undefined ? null : Number(overtaken.batch))
     await bookCorrections(client, batch, publication.corrections)
+    await swapPendingFiles(client, batch)
+    if (publication.logic !== undefined) await changeLogic(client, batch, publication.logic)
     await dropStages(client, batch.batch)
     const updated = await client.query(
       `UPDATE batches SET status = 'published', finished_at = clock_timestamp(), published_at = clock_timestamp(), events_read = $2, events_counted = $3, cross_check = $4, message = NULL
@@ -247,7 +274,20 @@ export async function publishBatch(database: Database, publication: Publication)
     )
     if (updated.rowCount !== 1) throw new ConflictError(`Batch ${batch.batch} is neither running nor held any more.`)
     await client.query('UPDATE publish_pointer SET batch = $1, epoch = $2, moves = moves + 1', [batch.batch, batch.epoch])
+    await recordMove(client)
   })
+}
+
+/** Files that the batch decoded anew take the place of those that they were made from. */
+async function swapPendingFiles(client: PoolClient, batch: Batch): Promise<void> {
+  const pending = await readPendingFiles(client, batch.batch)
+  const registered = new Map((await readFiles(client, pending.map(({ replaces }) => replaces))).map((file) => [file.path, file]))
+  for (const { replaces, file } of pending) {
+    const old = registered.get(replaces)
+    if (old === undefined) throw new OvertakenError(`${replaces}, which batch ${batch.batch} decoded again, was swapped for another file meanwhile. Run a new batch.`, { path: replaces })
+    await swapFiles(client, [old], file, 'redecoded', batch.logicVersion!)
+  }
+  await dropPendingFiles(client, batch.batch)
 }
 
 function refuseToPublish(batch: Batch, pointer: Pointer, overtakenBy: number | null): void {
@@ -270,6 +310,7 @@ async function lockPointer(client: PoolClient): Promise<Pointer> {
 
 /** The batch lost the race to the pointer: it is history. */
 export async function supersedeBatch(database: Database, batch: number, message: string): Promise<void> {
+  await discardWork(database.pool, batch)
   await run(database.pool, `UPDATE batches SET status = 'superseded', finished_at = clock_timestamp(), message = $2 WHERE batch = $1 AND status IN ('running', 'held')`, [
     batch,
     message,
@@ -291,7 +332,20 @@ export async function dropHeldBatch(database: Database, batch: number): Promise<
     const dropped = await client.query(`UPDATE batches SET status = 'dropped' WHERE batch = $1 AND status = 'held'`, [batch])
     if (dropped.rowCount !== 1) throw new InvalidRequestError(`Batch ${batch} is not held. "tidemark batch list" shows each batch's state.`)
     await dropStages(client, batch)
+    await discardWork(client, batch)
   })
+}
+
+/** What a batch that is given up had made ready for its publication: its files are orphans from now on, and flushes go on. */
+async function discardWork(queryable: Queryable, batch: number): Promise<void> {
+  await undoSwitch(queryable, batch)
+  await dropPendingFiles(queryable, batch)
+  await dropStagedLogic(queryable, batch)
+}
+
+/** What a run took and what it read, for those who ask later. */
+export async function noteRun(queryable: Queryable, batch: number, steps: Readonly<Record<string, number>>, inputs: BatchInputs | null): Promise<void> {
+  await run(queryable, 'UPDATE batches SET steps = $2, inputs = coalesce($3, inputs) WHERE batch = $1', [batch, JSON.stringify(steps), inputs === null ? null : JSON.stringify(inputs)])
 }
 
 /** The stages of a held batch, for accepting it. */
@@ -327,6 +381,7 @@ export async function rollBack(database: Database, toBatch?: number): Promise<Ba
       target.epoch,
       `rolled back from batch ${pointer.batch} to ${target.batch}`,
     ])
+    await recordMove(client)
     return target
   })
 }

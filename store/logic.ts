@@ -3,7 +3,7 @@
  * another: from that batch's last cut to its publication no flush commits, so figures of two versions are never added up. A switch whose batch died is
  * undone by whoever meets it first.
  */
-import { LogicError } from '#core/errors.ts'
+import { LogicError, OvertakenError } from '#core/errors.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 import type { FlushEpoch } from './epochs.ts'
@@ -64,6 +64,13 @@ export async function settleSwitch(database: Database): Promise<void> {
     if (lock?.ours !== true) throw switchingError(switchingBatch)
     await undoSwitch(client, switchingBatch)
   })
+}
+
+/** In the transaction of the last cut, which no flush is in: the batch covers its epoch, and none commits until it is published or given up. */
+export async function beginSwitch(client: Queryable, batch: number, epoch: number): Promise<void> {
+  const { length } = await run(client, `UPDATE batches SET epoch = $2 WHERE batch = $1 AND status = 'running' RETURNING batch`, [batch, epoch])
+  if (length !== 1) throw new OvertakenError(`Batch ${batch} runs no more: this run was taken for dead. Run it again.`, { batch })
+  await run(client, 'UPDATE lake_state SET switching_batch = $1', [batch])
 }
 
 /** Lets flushes go on with the version that they had. */

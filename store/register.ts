@@ -81,26 +81,29 @@ export async function readArchiveBacklog(queryable: Queryable): Promise<number> 
  * ConflictError where another archiver was first, or where the database lost the flushes in a crash: this one's file is then an orphan, and the register
  * stays as it is.
  */
-export async function registerFile(database: Database, file: ArchiveFile): Promise<void> {
-  await inTransaction(database, {}, async (client) => {
-    await client.query(
-      /* sql */ `
-      INSERT INTO archive_ends (topic, partition, next_offset)
-      SELECT topic, partition, first_offset FROM committed_offsets WHERE topic = $1 AND partition = $2 ON CONFLICT DO NOTHING`,
-      [file.topic, file.partition],
-    )
-    const moved = await client.query('UPDATE archive_ends SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3', [
-      file.topic,
-      file.partition,
-      file.fromOffset,
-      file.toOffset,
-    ])
-    if (moved.rowCount !== 1) {
-      throw new ConflictError(`The archive of ${file.topic} partition ${file.partition} does not end at ${file.fromOffset} any more: another archiver was first.`)
-    }
-    await refuseOtherEpoch(client, file)
-    await insertFile(client, file, 1, null)
-  })
+export async function registerFile(database: Database, file: ArchiveFile, logicVersion: string | null = null): Promise<void> {
+  await inTransaction(database, {}, (client) => registerWithin(client, file, logicVersion))
+}
+
+/** The same within the caller's transaction, which must be durable. */
+export async function registerWithin(client: Queryable, file: ArchiveFile, logicVersion: string | null = null): Promise<void> {
+  await client.query(
+    /* sql */ `
+    INSERT INTO archive_ends (topic, partition, next_offset)
+    SELECT topic, partition, first_offset FROM committed_offsets WHERE topic = $1 AND partition = $2 ON CONFLICT DO NOTHING`,
+    [file.topic, file.partition],
+  )
+  const moved = await client.query('UPDATE archive_ends SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3', [
+    file.topic,
+    file.partition,
+    file.fromOffset,
+    file.toOffset,
+  ])
+  if (moved.rowCount !== 1) {
+    throw new ConflictError(`The archive of ${file.topic} partition ${file.partition} does not end at ${file.fromOffset} any more: another archiver was first.`)
+  }
+  await refuseOtherEpoch(client, file)
+  await insertFile(client, file, 1, logicVersion)
 }
 
 /**
@@ -262,6 +265,11 @@ export async function filesOfRange(queryable: Queryable, topic: string, partitio
   return selectFiles(queryable, 'topic = $1 AND partition = $2 AND from_offset < $4 AND to_offset > $3', [topic, partition, from, to])
 }
 
+/** Those of these paths that are registered. */
+export async function readFiles(queryable: Queryable, paths: readonly string[]): Promise<ArchiveFile[]> {
+  return selectFiles(queryable, 'path = ANY ($1)', [paths])
+}
+
 async function selectFiles(queryable: Queryable, condition: string, values: readonly unknown[]): Promise<ArchiveFile[]> {
   const rows = await run<FileRow>(
     queryable,
@@ -323,9 +331,16 @@ export async function checkTiling(queryable: Queryable, epoch: number): Promise<
   )
 }
 
-/** Which of these paths the store knows: registered files of the archive, and files of published reports. */
+/** Which of these paths the store knows: registered files of the archive, those that a publication will register, and files of published reports. */
 export async function registeredPaths(queryable: Queryable, paths: readonly string[]): Promise<Set<string>> {
-  const rows = await run<{ path: string }>(queryable, 'SELECT path FROM archive_files WHERE path = ANY ($1) UNION ALL SELECT path FROM report_files WHERE path = ANY ($1)', [paths])
+  const rows = await run<{ path: string }>(
+    queryable,
+    /* sql */ `
+    SELECT path FROM archive_files WHERE path = ANY ($1)
+    UNION ALL SELECT path FROM pending_files WHERE path = ANY ($1)
+    UNION ALL SELECT path FROM report_files WHERE path = ANY ($1)`,
+    [paths],
+  )
   return new Set(rows.map((row) => row.path))
 }
 

@@ -11,6 +11,8 @@ export type MeantAppend = {
   readonly value: Uint8Array
   readonly logTimeMs: number
   readonly meant: MeantRecord
+  /** What the same record means to a shop in Auckland: times without a zone are its own. */
+  readonly meantInAuckland?: MeantRecord
 }
 
 export type IntentKind = 'sale' | 'order' | 'refund' | 'late' | 'copy' | 'conflict' | 'poison' | 'pause'
@@ -163,7 +165,7 @@ export class ShopStream {
       totalMinor: sale.totalMinor / BigInt(1 + random.below(3)),
       utcMs: this.#eventTime(false, random),
       refundOf: sale.id,
-      saleDay: localText(sale.utcMs).slice(0, 10),
+      saleDay: londonText(sale.utcMs).slice(0, 10),
     }
     return this.#send(partition, [item], random)
   }
@@ -196,7 +198,9 @@ export class ShopStream {
   }
 
   #record(partition: number, value: Uint8Array, items: readonly Item[] | null): MeantAppend {
-    return { partition, value, logTimeMs: this.#clockMs, meant: items === null ? null : items.map(factOf) }
+    const meant = items === null ? null : items.map((item) => factOf(item, londonText))
+    const meantInAuckland = items === null ? null : items.map((item) => factOf(isZoneless(value) ? { ...item, utcMs: aucklandInstant(londonText(item.utcMs)) } : item, aucklandText))
+    return { partition, value, logTimeMs: this.#clockMs, meant, meantInAuckland }
   }
 
   #encode(items: readonly Item[], random: Random): Uint8Array {
@@ -207,7 +211,7 @@ export class ShopStream {
   }
 }
 
-function factOf(item: Item): Fact {
+function factOf(item: Item, localText: (utcMs: number) => string): Fact {
   const { source, id, kind, orderLine, product, category, quantity, totalMinor, currency } = item
   const local = localText(item.utcMs)
   const city = item.city.normalize('NFC')
@@ -224,13 +228,48 @@ function londonOffsetMs(utcMs: number): number {
 }
 
 function lastSunday(year: number, month: number): number {
-  const last = Date.UTC(year, month, 31)
+  return lastSundayOf(year, month, 31)
+}
+
+function lastSundayOf(year: number, month: number, lastDay: number): number {
+  const last = Date.UTC(year, month, lastDay)
   return last - new Date(last).getUTCDay() * dayMs
 }
 
 /** `2025-03-01T10:00:00` as London's clocks show it. */
-function localText(utcMs: number): string {
+function londonText(utcMs: number): string {
   return new Date(utcMs + londonOffsetMs(utcMs)).toISOString().slice(0, 19)
+}
+
+/** New Zealand Daylight Time: from the last Sunday of September, 02:00, to the first Sunday of April, 03:00; both are 14:00 UTC of the day before. */
+function aucklandOffsetMs(utcMs: number): number {
+  const year = new Date(utcMs).getUTCFullYear()
+  const endsMs = firstSunday(year, 3) - 10 * hourMs
+  const beginsMs = lastSundayOf(year, 8, 30) - 10 * hourMs
+  return utcMs >= endsMs && utcMs < beginsMs ? 12 * hourMs : 13 * hourMs
+}
+
+function firstSunday(year: number, month: number): number {
+  const first = Date.UTC(year, month, 1)
+  return first + ((7 - new Date(first).getUTCDay()) % 7) * dayMs
+}
+
+function aucklandText(utcMs: number): string {
+  return new Date(utcMs + aucklandOffsetMs(utcMs)).toISOString().slice(0, 19)
+}
+
+/** The first of two instants where clocks show the time twice; an hour later where they never do. */
+function aucklandInstant(local: string): number {
+  const localMs = Date.parse(`${local}Z`)
+  const first = localMs - 13 * hourMs
+  return aucklandOffsetMs(first) === 13 * hourMs ? first : localMs - 12 * hourMs
+}
+
+/** A line's time never names a zone; that of a JSON record may. */
+function isZoneless(value: Uint8Array): boolean {
+  const text = Buffer.from(value).toString()
+  const time = /"occurredAt":\s*"([^"]*)"/.exec(text)?.[1]
+  return time === undefined || !/(Z|[+-]\d\d:?\d\d)$/.test(time)
 }
 
 /** Clocks do not change within two hours, so the local time alone says when. */
@@ -255,7 +294,7 @@ function decimal(minor: bigint, currency: string, random: Random): string {
 function lineText(item: Item, random: Random): string {
   const { id, user, product, productName, category, quantity, unitMinor, totalMinor, city } = item
   const quoted = (text: string): string => (/[",]/.test(text) || random.chance(0.7) ? `"${text.replaceAll('"', '""')}"` : text)
-  const local = localText(item.utcMs)
+  const local = londonText(item.utcMs)
   const time = random.chance(0.8) ? local.replace('T', ' ') : local
   const fields = [id, user, product, quoted(productName), quoted(category), String(quantity), decimal(unitMinor!, 'GBP', random), decimal(totalMinor, 'GBP', random), time, quoted(city)]
   return fields.join(',') + random.pick(['', '', '\n', '\r\n'])
@@ -310,7 +349,7 @@ function orderText(items: readonly Item[], topic: string, random: Random): strin
 
 function instantText(utcMs: number, random: Random): string {
   const form = random.below(4)
-  if (form === 0 && isPlainHour(utcMs)) return localText(utcMs)
+  if (form === 0 && isPlainHour(utcMs)) return londonText(utcMs)
   if (form === 1) return `${new Date(utcMs + 5.5 * hourMs).toISOString().slice(0, 19)}+05:30`
   if (form === 2) return `${new Date(utcMs - 8 * hourMs).toISOString().slice(0, 19)}.000-0800`
   return new Date(utcMs).toISOString()

@@ -70,7 +70,7 @@ test('a batch of an earlier cut is refused although it stands on the batch that 
   const owner = await lab.database.pool.connect()
   try {
     // It was cut, and stood still until another batch was published.
-    const batch = await beginBatch(lab.database, owner, stale.epoch, 'incremental')
+    const batch = await beginBatch(lab.database, owner, stale.epoch, 'incremental', lab.decoder.logicVersion)
     expect(batch).toMatchObject({ epoch: 1, baseBatch: 1 })
     const stages = new Map<string, number>()
     for (const view of views) stages.set(view.name, await newStage(lab.database.pool, batch.batch, view))
