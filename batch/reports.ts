@@ -100,17 +100,17 @@ async function readAll({ database, booksOpenOn, zone }: ReportOptions, { kind, p
   return inTransaction(database, { isolation: 'REPEATABLE READ' }, async (client) => {
     const basis = await readReportBasis(client)
     const days = parseReportPeriod(kind, period, basis.seasons)
+    const newest = await findReport(client, kind, period)
+    if (newest !== null && newest.epoch > basis.epoch) {
+      throw new ConflictError(`Version ${newest.version} stands on batch ${newest.batch}, and an earlier one, batch ${basis.batch}, serves since a roll-back. "tidemark batch resume" and a new batch let reports go on.`, { kind, period })
+    }
     if (basis.batch === 0) throw new InvalidRequestError('No batch has been published yet, and a report stands on one. Run "tidemark batch run" first.')
     const endsAt = new Date(openCalendar(zone).instantOf(days.toDay * dayMs))
     if (basis.cutAt < endsAt) {
       const what = basis.now < endsAt ? 'The period is not over' : `Batch ${basis.batch} was cut before the period was over`
       throw new InvalidRequestError(`${what}: ${period} ends at ${endsAt.toISOString()}. A report is frozen from a batch that was cut later${basis.now < endsAt ? '.' : '; "tidemark batch run" makes one.'}`, { kind, period })
     }
-    const newest = await findReport(client, kind, period)
     if (newest !== null) {
-      if (newest.epoch > basis.epoch) {
-        throw new ConflictError(`Version ${newest.version} stands on batch ${newest.batch}, and an earlier one, batch ${basis.batch}, serves since a roll-back. "tidemark batch resume" and a new batch let reports go on.`, { kind, period })
-      }
       const sameDays = newest.days.fromDay === days.fromDay && newest.days.toDay === days.toDay
       if (sameDays && newest.rowVersions === rowVersions(basis.parts, days)) return { unchanged: newest.version }
     }

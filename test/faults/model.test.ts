@@ -107,7 +107,7 @@ describe('model runs', () => {
   })
 
   test.skipIf(onlyRun !== undefined)('every crash point was hit, and every rare outcome was seen', () => {
-    const rare = ['fenced flush', 'zombie', 'cut waited for a flush', 'flush waited for a cut', 'rows merged', 'replay skipped', 'batch overtaken', 'rolled back', 'pages merged', 'orphan swept', 'batch published']
+    const rare = ['fenced flush', 'zombie', 'cut waited for a flush', 'flush waited for a cut', 'rows merged', 'replay skipped', 'batch overtaken', 'rolled back', 'pages merged', 'orphan swept', 'batch published', 'report published', 'report restated']
     expect([...crashPoints, ...rare].filter((name) => coverage.count(name) === 0)).toEqual([])
   })
 })

@@ -2,6 +2,8 @@
  * The commands of a model run, as data: a run is made from its seed, and made again from the same seed. Numbers are read modulo what there is, so that a
  * run stays a run when commands are taken out of it to find the shortest that fails.
  */
+import type { ReportKind } from '#core/report/periods.ts'
+import { reportKinds } from '#core/report/periods.ts'
 import type { BatchCrashPoint, CrashManner } from '#test/lab/crash.ts'
 import { batchCrashPoints, batchSteps, crashManners } from '#test/lab/crash.ts'
 import type { Random } from '#test/lab/random.ts'
@@ -39,6 +41,11 @@ export type Command =
   | { readonly do: 'merge pages' }
   | { readonly do: 'merge rows' }
   | { readonly do: 'sweep' }
+  | { readonly do: 'report'; readonly kind: ReportKind; readonly pick: number }
+  | { readonly do: 'refresh reports' }
+  | { readonly do: 'seasons'; readonly table: number }
+  | { readonly do: 'late event'; readonly seed: number }
+  | { readonly do: 'archive committed' }
   | { readonly do: 'quiesce' }
 
 const weights: readonly (readonly [Command['do'], number])[] = [
@@ -57,7 +64,7 @@ const weights: readonly (readonly [Command['do'], number])[] = [
   ['cut', 3],
   ['archive', 2],
   ['batch', 4],
-  ['crash batch', 5],
+  ['crash batch', 8],
   ['two batches', 2],
   ['roll back', 3],
   ['resume', 4],
@@ -65,6 +72,11 @@ const weights: readonly (readonly [Command['do'], number])[] = [
   ['merge pages', 3],
   ['merge rows', 4],
   ['sweep', 2],
+  ['report', 4],
+  ['refresh reports', 3],
+  ['seasons', 1],
+  ['late event', 2],
+  ['archive committed', 2],
   ['quiesce', 1],
 ]
 const weightSum = weights.reduce((sum, [, weight]) => sum + weight, 0)
@@ -111,6 +123,9 @@ function command(kind: Exclude<Command['do'], 'crash flush' | 'crash batch'>, ra
   if (kind === 'archive') return { do: kind, archivers: random.chance(0.5) ? 1 : 2 }
   if (kind === 'batch') return { do: kind, full: random.chance(0.2) }
   if (kind === 'two batches') return { do: kind, step: random.pick(batchSteps) }
+  if (kind === 'report') return { do: kind, kind: random.pick(reportKinds), pick: random.below(1_000) }
+  if (kind === 'seasons') return { do: kind, table: random.below(3) }
+  if (kind === 'late event') return { do: kind, seed: random.below(2 ** 31) }
   if (kind === 'prune') return { do: kind, keep: 1 + random.below(3) }
   if (kind === 'flush' || kind === 'drop' || kind === 'zombie' || kind === 'flush across cut' || kind === 'flush behind cut' || kind === 'replay') return { do: kind, slot }
   return { do: kind }

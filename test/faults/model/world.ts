@@ -1,6 +1,7 @@
 /** The system under a model run, and what each command does to it. The expected figures are the oracle's; nothing here works any out. */
 import { strict as assert } from 'node:assert'
-import { archiveUpTo } from '#batch/archive.ts'
+import type { ArchiveOptions } from '#batch/archive.ts'
+import { archiveCommitted, archiveUpTo } from '#batch/archive.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
 import { ConflictError, FencedError, InvalidRequestError, UnavailableError } from '#core/errors.ts'
 import { parquetCodec } from '#engines/parquet.ts'
@@ -20,6 +21,7 @@ import type { IntentKind } from '#test/lab/shop-stream.ts'
 import { ShopStream } from '#test/lab/shop-stream.ts'
 import { StepWorker, readLog } from '#test/lab/step-worker.ts'
 import type { Command, FlushCrashPoint } from './commands.ts'
+import { ModelReports } from './reports.ts'
 
 /** What happened in all runs of a process: crash points, and outcomes that a suite without faults would never see. */
 export class Coverage {
@@ -45,9 +47,12 @@ export class World {
   readonly #workers: (StepWorker | null)[] = Array.from({ length: slots }, () => null)
   #seen: Merged | null = null
 
+  readonly #reports: ModelReports
+
   /** The lab must be clear. */
   constructor(lab: Lab, coverage: Coverage) {
     this.#lab = lab
+    this.#reports = new ModelReports(lab, (name) => coverage.hit(name))
     this.#coverage = coverage
     this.#shop = new ShopStream(lab.topic, lab.partitions, false)
   }
@@ -105,6 +110,17 @@ export class World {
         return
       case 'sweep':
         return this.#sweep()
+      case 'report':
+        return this.#reports.report(command.kind, command.pick, await readMerged(this.#lab))
+      case 'refresh reports':
+        return this.#reports.refresh()
+      case 'seasons':
+        return this.#reports.setSeasons(command.table)
+      case 'late event':
+        return this.#lateEvent(command.seed)
+      case 'archive committed':
+        await archiveCommitted({ ...this.#archiveOptions(), fileOffsetsMax: 20 })
+        return
       case 'quiesce':
         return this.quiesce()
     }
@@ -123,6 +139,7 @@ export class World {
     const totalsBefore = before === null ? new Map<string, bigint>() : totals(before)
     for (const [name, total] of totals(merged)) assert.ok(total >= (totalsBefore.get(name) ?? 0n), `${name} fell`)
     await this.#checkHorizon(merged)
+    await this.#reports.check()
     this.#seen = merged
   }
 
@@ -136,6 +153,8 @@ export class World {
     await this.#batch(false)
     const { n } = await readMerged(this.#lab)
     for (const [partition, end] of this.#lab.oracle.ends()) assert.equal(n.get(partition), end, `partition ${partition} is read to its end`)
+    await this.#reports.refresh()
+    await this.#reports.checkAllFiles()
   }
 
   /** I2: the horizon of what is published lies at or below N, in every partition. */
@@ -273,10 +292,26 @@ export class World {
   }
 
   async #archive(archivers: 1 | 2): Promise<void> {
-    const { database, decoder, log, lake } = this.#lab
+    const { database, decoder } = this.#lab
     const { epoch } = await cutEpoch(database, decoder.logicVersion)
-    const options = { database, log, lake, codec: parquetCodec, decoder, fileOffsetsMax: 20, signal: new AbortController().signal }
+    const options = this.#archiveOptions()
     await Promise.all(Array.from({ length: archivers }, () => archiveUpTo(options, epoch)))
+  }
+
+  #archiveOptions(): ArchiveOptions {
+    const { database, decoder, log, lake } = this.#lab
+    return { database, log, lake, codec: parquetCodec, decoder, fileOffsetsMax: 20, signal: new AbortController().signal }
+  }
+
+  /** A late sale, counted and published: what a closed month's report must be restated by. */
+  async #lateEvent(seed: number): Promise<void> {
+    await this.#produce(['late', 'late', 'refund'], seed)
+    const worker = await this.#worker(0)
+    await worker.readAll()
+    await this.#flush(0)
+    if (await this.#isPaused()) return
+    await this.#batch(false)
+    await this.#reports.refresh()
   }
 
   async #isPaused(): Promise<boolean> {

@@ -99,7 +99,7 @@ test('a report that says the same is not made again, whatever happens to other m
   expect(await freezeReport(labReportOptions(lab), march)).toEqual({ outcome: 'unchanged', version: 1 })
   await publish([sale({ id: '6', day: '2025-05-01' })])
   expect(await refreshReports(labReportOptions(lab))).toEqual([])
-  await runLabBatch(lab, { full: true }).catch(() => undefined)
+  await publish([sale({ id: '7', day: '2025-06-01' })])
   expect(await refreshReports(labReportOptions(lab))).toEqual([])
   expect(await listReports(lab.database.pool, { allVersions: true })).toHaveLength(1)
 })
@@ -161,7 +161,9 @@ test('two that make the same report at once: one version stands, and the files o
   expect(await listReports(lab.database.pool, { allVersions: true })).toHaveLength(1)
   const known = (await readReportFiles(lab.database.pool)).map(({ path }) => path)
   const { moved } = await sweepOrphans({ database: lab.database, lake: lab.lake, topics: [lab.topic], nowMs: Date.now() + 60_000, orphanAfterMs: 0, deleteAfterMs: 1e12 })
-  expect(moved.filter((path) => path.startsWith('reports/'))).toHaveLength(known.length)
+  // The lake also holds what earlier tests left, under other incarnations.
+  const { incarnation } = (await report('monthly', '2025-03')).receipt
+  expect(moved.filter((path) => path.startsWith('reports/') && path.includes(incarnation))).toHaveLength(known.length)
   for (const path of known) expect(await lab.lake.stat(path)).not.toBeNull()
 })
 
