@@ -15,6 +15,11 @@ export function timeText(timeMs: number): string {
   return new Date(timeMs).toISOString()
 }
 
+/** In whole milliseconds, as answers tell of publications: the time that an answer gave is the batch's own. */
+export function movedBy(time: string): string {
+  return `date_trunc('milliseconds', moved_at) <= ${time}`
+}
+
 /** Notes where the pointer stands now, in the transaction that moved it. The first move to a batch is its publication, and has its time. */
 export async function recordMove(client: PoolClient): Promise<void> {
   await client.query(/* sql */ `
@@ -42,7 +47,7 @@ export async function refuseAsOf(queryable: Queryable, asOf: AsOf): Promise<neve
   const [found] = await run<{ batch: bigint; status: string | null }>(
     queryable,
     'timeMs' in asOf
-      ? `SELECT m.batch, b.status FROM (SELECT batch FROM pointer_moves WHERE moved_at <= $1 ORDER BY moves DESC LIMIT 1) m LEFT JOIN batches b ON b.batch = m.batch`
+      ? `SELECT m.batch, b.status FROM (SELECT batch FROM pointer_moves WHERE ${movedBy('$1')} ORDER BY moves DESC LIMIT 1) m LEFT JOIN batches b ON b.batch = m.batch`
       : 'SELECT batch, status FROM batches WHERE batch = $1',
     ['timeMs' in asOf ? timeText(asOf.timeMs) : asOf.batch],
   )

@@ -1,7 +1,7 @@
 /** Where the two layers meet, in SQL: which batch rows an answer reads, and which rows lie above their horizon. All read in the answer's own snapshot. */
 import type { View } from '#core/views/view.ts'
 import type { AsOf } from './as-of.ts'
-import { timeText } from './as-of.ts'
+import { movedBy, timeText } from './as-of.ts'
 
 /** SQL dates, half-open: first days of months. */
 export type MonthBounds = { readonly from: string; readonly to: string }
@@ -16,7 +16,7 @@ export function basisOf(asOf: AsOf | undefined, add: (value: unknown, type: stri
   if (asOf === undefined) return publishedBasis
   if ('batch' in asOf) return { batch: add(asOf.batch, 'bigint'), asOf }
   const time = add(timeText(asOf.timeMs), 'timestamptz')
-  return { batch: `(SELECT batch FROM pointer_moves WHERE moved_at <= ${time} AND ${time} <= clock_timestamp() ORDER BY moves DESC LIMIT 1)`, asOf }
+  return { batch: `(SELECT batch FROM pointer_moves WHERE ${movedBy(time)} AND ${time} <= clock_timestamp() ORDER BY moves DESC LIMIT 1)`, asOf }
 }
 
 /** The batch's parts of a view that hold these months; alias p. */
