@@ -1,6 +1,7 @@
 /** Lines of files or standard input as records of the log. CSV and JSON lines are told apart by the decoder, record by record. */
 import { createReadStream } from 'node:fs'
-import { ConfigError, InvalidRequestError } from '#core/errors.ts'
+import { createGunzip } from 'node:zlib'
+import { ConfigError, InvalidRequestError, messageOf } from '#core/errors.ts'
 import type { Decoder } from '#core/decode.ts'
 import { sourceHeader } from '#core/decode.ts'
 import { isReferenceTopic, referenceId } from '#core/decode-reference.ts'
@@ -13,9 +14,17 @@ const carriageReturn = 13
 
 export type LineOptions = { readonly decoder: Decoder; readonly topic: string; readonly source: string | null }
 
-/** Each line once, without its end; empty lines are left out. A byte-order mark at the start of a file is its encoding, not its first id. */
+/** Each line once, without its end; empty lines are left out. */
 export async function* readLines(file: string): AsyncGenerator<Uint8Array> {
-  const input: AsyncIterable<Buffer> = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: 1024 * 1024 })
+  for await (const line of readNumberedLines(file)) if (line.length > 0) yield line
+}
+
+/**
+ * Every line, without its end, empty ones too; a file whose name ends with `.gz` is unpacked on the way. A byte-order mark at the start of a file is its
+ * encoding, not its first id. Throws ConfigError where the file is not there, InvalidRequestError where it is no file of lines.
+ */
+export async function* readNumberedLines(file: string): AsyncGenerator<Uint8Array> {
+  const input = openInput(file)
   let rest: Buffer = Buffer.alloc(0)
   let first = true
   let number = 0
@@ -31,18 +40,30 @@ export async function* readLines(file: string): AsyncGenerator<Uint8Array> {
         from = end + 1
         const trimmed = trimLine(line, first)
         first = false
-        if (trimmed.length > 0) yield trimmed
+        yield trimmed
       }
       rest = rest.length === 0 ? Buffer.from(chunk.subarray(from)) : Buffer.concat([rest, chunk.subarray(from)])
       if (rest.length > lineBytesMax) throw new InvalidRequestError(`Line ${number + 1} of ${file} is longer than ${lineBytesMax} bytes: is this a file of lines? Nothing after line ${number} was read.`)
     }
   } catch (thrown) {
-    if ((thrown as { code?: string }).code === 'ENOENT') throw new ConfigError(`There is no file ${file}.`, { file }, thrown)
-    if ((thrown as { code?: string }).code === 'EISDIR') throw new ConfigError(`${file} is a folder; name its files.`, { file }, thrown)
+    const { code } = thrown as { code?: string }
+    if (code?.startsWith('Z_') === true) throw new InvalidRequestError(`${file} cannot be unpacked behind line ${number} (${messageOf(thrown)}): it is no whole gzip file. Nothing behind it was read.`, { file })
+    if (code === 'ENOENT') throw new ConfigError(`There is no file ${file}.`, { file }, thrown)
+    if (code === 'EISDIR') throw new ConfigError(`${file} is a folder; name its files.`, { file }, thrown)
     throw thrown
   }
-  const last = trimLine(rest, first)
-  if (last.length > 0) yield last
+  if (rest.length > 0) yield trimLine(rest, first)
+}
+
+function openInput(file: string): AsyncIterable<Buffer> {
+  if (file === '-') return process.stdin
+  const packed = createReadStream(file, { highWaterMark: 1024 * 1024 })
+  if (!file.endsWith('.gz')) return packed
+  const unpacked = createGunzip({ chunkSize: 1024 * 1024 })
+  // A pipe does not pass errors on, and a reader that stops early must close the file.
+  packed.on('error', (cause) => unpacked.destroy(cause))
+  unpacked.on('close', () => packed.destroy())
+  return packed.pipe(unpacked)
 }
 
 function trimLine(line: Buffer, first: boolean): Buffer {
