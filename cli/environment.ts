@@ -87,13 +87,7 @@ export type EnvironmentOptions = { readonly applicationName: string; readonly sa
 /** Opens the database (its own, or the one that a URL names), migrates it, and checks that its figures were made with these settings. */
 export async function openEnvironment(settings: Settings, options: EnvironmentOptions): Promise<Environment> {
   await using opening = new AsyncDisposableStack()
-  let { databaseUrl } = settings
-  let postgres: EmbeddedPostgres | null = null
-  if (databaseUrl === '') {
-    makeDataDirectory(settings.dataDirectory)
-    postgres = opening.use(await openEmbeddedPostgres({ dataDirectory: settings.dataDirectory, log: options.say }))
-    databaseUrl = postgres.url
-  }
+  const { databaseUrl, postgres } = await openServer(settings, opening, options.say)
   const database = opening.use(
     openDatabase({
       url: databaseUrl,
@@ -107,6 +101,14 @@ export async function openEnvironment(settings: Settings, options: EnvironmentOp
   const decoder = openDecoder({ zone: settings.zone, currency: settings.currency })
   await checkLogic(database, decoder.logicVersion)
   return new Environment(settings, databaseUrl, database, decoder, postgres, opening.move())
+}
+
+/** The PostgreSQL that a URL names, or the data folder's own, which is set up and started where it has to be; nothing is asked of it. */
+export async function openServer(settings: Settings, resources: AsyncDisposableStack, say?: (line: string) => void): Promise<{ databaseUrl: string; postgres: EmbeddedPostgres | null }> {
+  if (settings.databaseUrl !== '') return { databaseUrl: settings.databaseUrl, postgres: null }
+  makeDataDirectory(settings.dataDirectory)
+  const postgres = resources.use(await openEmbeddedPostgres({ dataDirectory: settings.dataDirectory, log: say }))
+  return { databaseUrl: postgres.url, postgres }
 }
 
 function makeDataDirectory(directory: string): void {

@@ -1,15 +1,18 @@
 /** The command line: wires commands, and nothing else. */
 import { Command } from 'commander'
 import { addBackfill } from './commands/backfill.ts'
+import { addBackup } from './commands/backup.ts'
 import { addBatch } from './commands/batch.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addEngines } from './commands/engines.ts'
 import { addGenerate } from './commands/generate.ts'
+import { addImport } from './commands/import.ts'
 import { addIngest } from './commands/ingest.ts'
 import { addQuery } from './commands/query.ts'
 import { addReport } from './commands/report.ts'
 import { addReset } from './commands/reset.ts'
+import { addRestore } from './commands/restore.ts'
 import { addSearch } from './commands/search.ts'
 import { addSeasons } from './commands/seasons.ts'
 import { addServe } from './commands/serve.ts'
@@ -39,7 +42,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addGenerate, addQuery, addVerify, addBatch, addReport, addBackfill, addDeadLetters, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addImport, addGenerate, addQuery, addVerify, addBatch, addReport, addBackfill, addDeadLetters, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addBackup, addRestore, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()
