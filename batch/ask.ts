@@ -123,19 +123,10 @@ async function doItem(options: AskOptions, item: DueItem, signal: AbortSignal): 
 }
 
 async function perform(work: Work, { kind, period }: DueItem, signal: AbortSignal): Promise<RunResult> {
-  switch (kind) {
-    case 'nightly':
-    case 'catch-up':
-      return work.runBatch(signal)
-    case 'restate':
-      await work.restateReports!(signal)
-      return { outcome: 'done' }
-    case 'compact':
-      await work.compact!(signal)
-      return { outcome: 'done' }
-    default:
-      return work.freezeReport!(kind, period, signal)
-  }
+  if (kind === 'nightly' || kind === 'catch-up') return work.runBatch(signal)
+  if (kind !== 'restate' && kind !== 'compact') return work.freezeReport!(kind, period, signal)
+  await (kind === 'restate' ? work.restateReports! : work.compact!)(signal)
+  return { outcome: 'done' }
 }
 
 function endFailed({ terms }: AskOptions, claim: Claim, error: unknown, nowMs: number, isStopped: boolean): Promise<boolean> {

@@ -35,7 +35,7 @@ export async function batchOptions(environment: Environment, signal: AbortSignal
 export async function runBatchAndTidy(
   environment: Environment,
   signal: AbortSignal,
-  extra: Pick<BatchOptions, 'full' | 'onStep'> = {},
+  extra: Pick<BatchOptions, 'full' | 'onStep' | 'before'> = {},
 ): Promise<{ outcome: BatchOutcome; pruned: Pruned; orphans: string[] }> {
   const outcome = await runBatchToPublication({ ...(await batchOptions(environment, signal)), ...extra })
   const { settings, database } = environment

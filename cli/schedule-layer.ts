@@ -1,15 +1,20 @@
 /** The schedules on an environment: what the batch layer does when it is asked, and the queues that ask it. */
 import type { AskOptions, AskTerms, Work } from '#batch/ask.ts'
 import { doWhatIsDue, lookAhead } from '#batch/ask.ts'
+import { archiveCommitted } from '#batch/archive.ts'
 import type { JobsOptions, QueueName } from '#batch/jobs.ts'
 import { openJobs, queueNames } from '#batch/jobs.ts'
-import { batchSchedules, runSchedule } from '#batch/schedule.ts'
+import { freezeReport, refreshReports, shareReports } from '#batch/reports.ts'
+import type { Schedule } from '#batch/schedule.ts'
+import { archiveId, archivePattern, batchSchedules, runSchedule } from '#batch/schedule.ts'
 import { openCalendar, parseDay } from '#core/calendar.ts'
+import { parquetCodec } from '#engines/parquet.ts'
 import { readSeasons } from '#store/seasons.ts'
 import { runBatchAndTidy } from './batch-layer.ts'
 import type { Environment } from './environment.ts'
 import { transactionsTopic } from './environment.ts'
 import type { Logger } from './logger.ts'
+import { reportOptions } from './report-layer.ts'
 import type { Settings } from './settings.ts'
 
 export function askTerms({ settings, database }: Pick<Environment, 'settings' | 'database'>): AskTerms {
@@ -27,16 +32,47 @@ export function jobsOptions(settings: Settings, databaseUrl: string, queue: Queu
   return { url: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl, namespace: `${settings.schema}_jobs`, queue }
 }
 
+/** Closed while a batch archives: two archivers of one process would write the same files, and only one of each would be kept. */
+type ArchiveGate = { isClosed: boolean }
+
 /** All that can be done about what is due. */
-export function batchWork(environment: Environment, say: AskOptions['say']): Work {
+export function batchWork(environment: Environment, say: AskOptions['say'], gate: ArchiveGate = { isClosed: false }): Work {
+  // Whether people who ask the query engine themselves find the newest versions.
+  let isShared = true
   return {
     logEnds: async () => (await (await environment.log()).bounds(transactionsTopic)).end,
     async runBatch(signal) {
-      const { outcome, pruned, orphans } = await runBatchAndTidy(environment, signal, { onStep: (step, detail) => say({ step }, detail) })
+      gate.isClosed = true
+      const before = async (step: string): Promise<void> => {
+        if (step === 'recompute') gate.isClosed = false
+      }
+      const { outcome, pruned, orphans } = await runBatchAndTidy(environment, signal, { onStep: (step, detail) => say({ step }, detail), before }).finally(() => (gate.isClosed = false))
       say({ batch: outcome.batch.batch, pruned: pruned.batches, orphans: orphans.length }, 'batch published')
       return { batch: outcome.batch.batch, outcome: outcome.crossCheck.summary.result }
     },
+    async freezeReport(kind, period, signal) {
+      const made = await freezeReport(await reportOptions(environment, signal), { kind, period })
+      if (made.outcome === 'published') isShared = false
+      return made
+    },
+    async restateReports(signal) {
+      const restated = await refreshReports(await reportOptions(environment, signal))
+      if (restated.length > 0) isShared = false
+      for (const { kind, period, version } of restated) say({ kind, period, version }, 'report restated')
+    },
+    async deliver() {
+      if (isShared) return
+      await shareReports({ database: environment.database, engine: await environment.queryEngine() })
+      isShared = true
+    },
   }
+}
+
+/** Files what is counted, in a queue of its own beside the batches; without the query engine, which belongs to them. */
+async function archive(environment: Environment, gate: ArchiveGate, signal: AbortSignal): Promise<void> {
+  if (gate.isClosed) return
+  const { database, decoder, settings } = environment
+  await archiveCommitted({ database, log: await environment.log(), lake: await environment.lake(), codec: parquetCodec, decoder, fileOffsetsMax: settings.fileOffsetsMax, signal })
 }
 
 /** Registers the schedules and does what is due, until aborted. */
@@ -44,17 +80,15 @@ export async function workOnSchedules(environment: Environment, signal: AbortSig
   const { settings, database, databaseUrl } = environment
   const say = (fields: object, text: string): void => logger.info(fields, text)
   const onError = (thrown: unknown): void => logger.error({ err: thrown }, 'what is due will be asked for again')
-  const asking: AskOptions = { terms: askTerms(environment), work: batchWork(environment, say), say }
+  const gate: ArchiveGate = { isClosed: false }
+  const asking: AskOptions = { terms: askTerms(environment), work: batchWork(environment, say, gate), say }
+  const onArchiveError = (thrown: unknown): void => logger.error({ err: thrown }, 'what is counted will be archived a little later')
+  const archiving: Schedule = { id: archiveId, pattern: archivePattern(settings.archiveEverySeconds) }
+  const { zone } = settings
   await using jobs = openJobs(jobsOptions(settings, databaseUrl), onError)
-  await runSchedule(
-    {
-      jobs,
-      schedules: async () => batchSchedules(settings.nightlyAt, await readSeasons(database.pool)),
-      zone: settings.zone,
-      ask: () => doWhatIsDue(asking, signal),
-      isDue: () => lookAhead(asking),
-      onError,
-    },
-    signal,
-  )
+  await using archiveJobs = openJobs(jobsOptions(settings, databaseUrl, 'tidemark-archive'), onArchiveError)
+  await Promise.all([
+    runSchedule({ jobs, zone, schedules: async () => batchSchedules(settings.nightlyAt, await readSeasons(database.pool)), ask: () => doWhatIsDue(asking, signal), isDue: () => lookAhead(asking), onError }, signal),
+    runSchedule({ jobs: archiveJobs, zone, schedules: async () => [archiving], ask: () => archive(environment, gate, signal), onError: onArchiveError }, signal),
+  ])
 }

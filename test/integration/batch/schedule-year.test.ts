@@ -62,7 +62,7 @@ function nextLook(afterMs: number): number {
 /** Every firing of BullMQ's own computation, and the looks between them: each ten minutes after a month's end, thrice a day elsewhere. */
 async function* moments(): AsyncGenerator<{ readonly atMs: number; readonly fired: boolean }> {
   const patterns = batchSchedules('03:00', await readSeasons(database.pool)).map(({ pattern }) => pattern)
-  const next = (pattern: string, afterMs: number): number => getNextMillis(afterMs, { pattern, tz: zone } as Parameters<typeof getNextMillis>[1])!
+  const next = (pattern: string, afterMs: number): number => getNextMillis(afterMs, { pattern, tz: zone })!
   const fires = patterns.map((pattern) => next(pattern, begins))
   let looksAt = firstLook
   for (;;) {
@@ -140,7 +140,7 @@ test('each night and each report of a year is made once, at its local time', { t
     const closedAt = closes[`${kind} ${period}`]
     if (closedAt === undefined) continue
     const whole = shop.endsAt(Date.parse(closedAt) + hour)
-    expect(horizon.every((next, partition) => next >= whole[partition]!), `${period}: ${horizon} of ${whole}`).toBe(true)
+    expect(horizon.every((next, partition) => next >= whole[partition]!), `${period}: ${horizon.join(' ')} of ${whole.join(' ')}`).toBe(true)
   }
 
   // Nights: 365 less those of the outages, each at 03:00 but where the worker came back by day or the engine was away.
