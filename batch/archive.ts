@@ -9,6 +9,7 @@ import { ConflictError, CorruptError, LossError } from '#core/errors.ts'
 import type { EventLog, Lake, LakeVerify, LogBatch, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { checkCommitted } from '#store/fingerprint.ts'
+import { listImports } from '#store/imports.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
 import type { ArchiveRunKind } from '#store/archive-totals.ts'
@@ -90,12 +91,22 @@ async function recorded(options: ArchiveOptions, kind: ArchiveRunKind, archive: 
   }
 }
 
-/** Writes registered files that the lake has lost, or holds with other bytes, again, from the log, and swaps their rows of the register. Resolves to their new paths. */
+/**
+ * Writes registered files that the lake has lost, or holds with other bytes, again, from the log, and swaps their rows of the register. Resolves to their new paths.
+ * Throws CorruptError, once all others are written, naming files of imports: no log holds those.
+ */
 export async function repairArchive(options: ArchiveOptions, epoch: number): Promise<string[]> {
   const repaired: string[] = []
+  const lost: string[] = []
+  const imports = new Map((await listImports(options.database.pool)).map(({ name, topic, partition }) => [`${topic} ${partition}`, name]))
   for (const file of await listFiles(options.database.pool, 0, epoch)) {
     if (file.rows === 0) continue
     if (await isWhole(options.lake, file)) continue
+    const imported = imports.get(`${file.topic} ${file.partition}`)
+    if (imported !== undefined) {
+      lost.push(`${file.path} of the import ${imported}, lines ${file.fromOffset + 1} to ${file.toOffset}`)
+      continue
+    }
     const rewritten = await writeRange(options, file)
     try {
       await replaceFile(options.database, file, rewritten)
@@ -104,6 +115,9 @@ export async function repairArchive(options: ArchiveOptions, epoch: number): Pro
       // Swapped meanwhile: another repair, or a compaction, had read what was whole then.
       if (!(thrown instanceof ConflictError)) throw thrown
     }
+  }
+  if (lost.length > 0) {
+    throw new CorruptError(`${repaired.length} files were written again. No log holds what was imported: put these back from a copy of the lake, or from a backup: ${lost.join('; ')}.`, { repaired, lost })
   }
   return repaired
 }

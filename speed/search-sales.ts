@@ -10,6 +10,7 @@ import { ConflictError, LossError, messageOf } from '#core/errors.ts'
 import type { EventLog, FoundDocument, LogBatch, LogRecord, SearchDocument, SearchIndex } from '#core/ports.ts'
 import { readCommitted } from '#store/committed.ts'
 import type { Database } from '#store/database.ts'
+import { readImportPartitions } from '#store/imports.ts'
 import { renewIncarnation } from '#store/incarnation.ts'
 import { filesOfRange } from '#store/register.ts'
 import type { SearchIndexRow } from '#store/search-indices.ts'
@@ -125,13 +126,15 @@ export class SalesFollower implements AsyncDisposable {
     return readSalePositions(database.pool, this.#family.name, topic)
   }
 
-  /** What the log has forgotten is read from the lake; what nobody holds is passed over, and said. */
+  /** What the log has forgotten or never held is read from the lake; what nobody holds is passed over, and said. */
   async #refill(behind: readonly number[], committed: ReadonlyMap<number, number>): Promise<boolean> {
     const { log, database, topic } = this.#options
-    const bounds = await log.bounds(topic)
+    const [bounds, imports] = await Promise.all([log.bounds(topic), readImportPartitions(database.pool, topic)])
     for (const partition of behind) {
       const from = this.#positions!.get(partition)!
-      const to = Math.min(bounds.first.get(partition) ?? 0, committed.get(partition) ?? 0)
+      const end = committed.get(partition) ?? 0
+      // What was imported is in the lake only, and there as soon as it is counted.
+      const to = imports.has(partition) ? end : Math.min(bounds.first.get(partition) ?? 0, end)
       if (from >= to) continue
       await this.#stopReading()
       const files = await filesOfRange(database.pool, topic, partition, from, to)
@@ -335,7 +338,7 @@ export class SalesFollower implements AsyncDisposable {
     const { log, topic, refill } = this.#options
     const stopping = new AbortController()
     const bounds = await log.bounds(topic)
-    const isForgotten = (bounds.first.get(partition) ?? 0) > offset
+    const isForgotten = (bounds.first.get(partition) ?? Infinity) > offset
     const batches = isForgotten
       ? await refill?.(topic, partition, offset, offset + 1, stopping.signal)
       : log.read(topic, new Map([[partition, offset]]), { to: new Map([[partition, offset + 1]]), signal: stopping.signal })

@@ -4,6 +4,7 @@ import type { EventLog, LogBounds } from '#core/ports.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 import { checkCommitted } from './fingerprint.ts'
+import { readImportPartitions } from './imports.ts'
 import { visitRange } from './ledger-pages.ts'
 import type { AcceptedLoss, LogTerms, LossKind, LostRange } from './losses.ts'
 import { lossAt, readLogTerms } from './losses.ts'
@@ -13,6 +14,9 @@ import { lossAt, readLogTerms } from './losses.ts'
  * it. Resolves to what was recorded: of a rebuilt topic all that is counted and not archived, which may be nothing.
  */
 export async function acceptLoss(database: Database, log: EventLog, range: LostRange, signal: AbortSignal): Promise<AcceptedLoss> {
+  if ((await readImportPartitions(database.pool, range.topic)).has(range.partition)) {
+    throw new InvalidRequestError(`Partition ${range.partition} of ${range.topic} is an import's: no log holds it, so the log lost nothing of it. Its files are in the lake; "tidemark import list" names it.`, { partition: range.partition })
+  }
   const bounds = await log.bounds(range.topic)
   const isRebuilt = await isMadeAnew(database, log, range, signal)
   return inTransaction(database, {}, async (client) => {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { listImports } from '#store/imports.ts'
 import { readStatus } from '#store/status.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions } from '../command.ts'
@@ -15,7 +16,12 @@ export function addStatus(program: Command): void {
         const status = await readStatus(environment.database.pool)
         const log = await environment.log()
         const { end } = await log.bounds(transactionsTopic)
-        const lagOf = (partition: number, nextOffset: number): number => Math.max(0, (end.get(partition) ?? 0) - nextOffset)
+        const imports = new Map((await listImports(environment.database.pool)).map(({ name, topic, partition }) => [`${topic} ${partition}`, name]))
+        // What was imported has no log to lag behind.
+        const lagOf = ({ topic, partition, nextOffset }: (typeof status.partitions)[number]): string => {
+          const logEnd = topic === transactionsTopic ? end.get(partition) : undefined
+          return logEnd === undefined ? '' : count(Math.max(0, logEnd - nextOffset))
+        }
         if (options.json === true) {
           const logEnd = Object.fromEntries(end)
           return printJson({ version, zone: environment.settings.zone, currency: environment.settings.currency, logEnd, ...status })
@@ -28,8 +34,10 @@ export function addStatus(program: Command): void {
         printTable(
           ['partition', 'next offset', 'lag', 'accepted', 'copies', 'conflicts', 'refused', 'late'],
           status.partitions.map((one) => [
-            `${one.topic} ${one.partition}`,
-            ...[one.nextOffset, lagOf(one.partition, one.nextOffset), one.accepted, one.copies, one.conflicts, one.refused, one.late].map(count),
+            imports.has(`${one.topic} ${one.partition}`) ? `import ${imports.get(`${one.topic} ${one.partition}`)}` : `${one.topic} ${one.partition}`,
+            count(one.nextOffset),
+            lagOf(one),
+            ...[one.accepted, one.copies, one.conflicts, one.refused, one.late].map(count),
           ]),
           1,
         )

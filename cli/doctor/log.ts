@@ -4,6 +4,7 @@ import type { EventLog, LogBounds } from '#core/ports.ts'
 import type { KafkaFacts, KafkaTopicFacts } from '#engines/kafka-inspect.ts'
 import { openDatabase, run } from '#store/database.ts'
 import { readCommitted } from '#store/committed.ts'
+import { readImportPartitions } from '#store/imports.ts'
 import { archiveEnds } from '#store/register.ts'
 import { topics, transactionsTopic } from '../environment.ts'
 import type { Settings } from '../settings.ts'
@@ -147,7 +148,14 @@ export async function lookAtPositions(report: Report, positions: Positions, sign
     const held = [...bounds.end].reduce((sum, [partition, end]) => sum + end - (bounds.first.get(partition) ?? 0), 0)
     return report.ok('lag', `${atMost(held)} in ${plural(bounds.end.size, 'partition')}; the store, which knows what is counted, does not run`)
   }
-  const [committed, archived] = await Promise.all([readCommitted(database.pool, topic), archiveEnds(database.pool, topic)])
+  const [counted, archived, imports] = await Promise.all([
+    readCommitted(database.pool, topic),
+    archiveEnds(database.pool, topic),
+    // A store that an older version left has no such table yet.
+    readImportPartitions(database.pool, topic).catch(() => new Set<number>()),
+  ])
+  // No log knows what was imported.
+  const committed = new Map([...counted].filter(([partition]) => !imports.has(partition)))
   if (bounds === null) return judgeMissingTopic(report, topic, committed)
   judgePartitions(report, committed, bounds)
   const lag = [...bounds.end].reduce((sum, [partition, end]) => sum + Math.max(0, end - (committed.get(partition) ?? bounds.first.get(partition) ?? 0)), 0)
