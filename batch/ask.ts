@@ -13,7 +13,7 @@ import type { Claim, RunResult } from '#store/job-runs.ts'
 import { claimRun, extendLease, failRun, finishRun, leaveRun, listJobRuns, retryDelayMs } from '#store/job-runs.ts'
 import { readDatabaseClock, readLogEnds, readPublished, readRebuilds, recordLogEnds } from '#store/log-ends.ts'
 import { readSeasons } from '#store/seasons.ts'
-import type { DueItem, Facts, Plan, ScheduleTerms } from './due.ts'
+import type { Abilities, DueItem, Facts, Plan, ScheduleTerms } from './due.ts'
 import { batchKinds, makePlan } from './due.ts'
 
 export type AskTerms = Omit<ScheduleTerms, 'seasons'> & { readonly database: Database; readonly topic: string; /** UTC ms; the database's by default. */ readonly clock?: () => Promise<number> }
@@ -45,7 +45,9 @@ const slowRetryMs = 6 * 60 * 60_000
 /** More than a shop's books have periods: beyond it something is due without end. */
 const itemsMax = 5_000
 
-export async function readPlan(terms: AskTerms, work: Pick<Work, 'restateReports' | 'compact' | 'freezeReport'>): Promise<{ readonly plan: Plan; readonly facts: Facts; readonly terms: ScheduleTerms }> {
+export type ReadPlan = { readonly plan: Plan; readonly facts: Facts; readonly terms: ScheduleTerms }
+
+export async function readPlan(terms: AskTerms, abilities: Abilities): Promise<ReadPlan> {
   const { pool } = terms.database
   const nowMs = await clockOf(terms)
   const kinds = [...batchKinds, ...reportKinds]
@@ -58,13 +60,16 @@ export async function readPlan(terms: AskTerms, work: Pick<Work, 'restateReports
     listJobRuns(pool, kinds),
   ])
   const facts: Facts = { nowMs, published, committed, logEnds: ends, rebuilds, runs }
-  const abilities = { restates: work.restateReports !== undefined, compacts: work.compact !== undefined, reports: work.freezeReport !== undefined }
   return { plan: makePlan({ ...terms, seasons }, facts, abilities), facts, terms: { ...terms, seasons } }
+}
+
+function abilitiesOf(work: Work): Abilities {
+  return { restates: work.restateReports !== undefined, compacts: work.compact !== undefined, reports: work.freezeReport !== undefined }
 }
 
 /** Records the log's end where a period's end asks for it; says whether anything is due now. */
 export async function lookAhead({ terms, work }: AskOptions): Promise<boolean> {
-  const { plan } = await readPlan(terms, work)
+  const { plan } = await readPlan(terms, abilitiesOf(work))
   if (plan.recordsLogEnds) {
     // The time is read before the end: an end that is said to be later than it is could leave out what a period still needs.
     const atMs = await clockOf(terms)
@@ -79,7 +84,7 @@ export async function doWhatIsDue(options: AskOptions, signal: AbortSignal): Pro
   const failures: unknown[] = []
   const tried = new Set<string>()
   while (!signal.aborted && tried.size < itemsMax) {
-    const { plan } = await readPlan(options.terms, options.work)
+    const { plan } = await readPlan(options.terms, abilitiesOf(options.work))
     const item = plan.due.find(({ kind, period }) => !tried.has(`${kind} ${period}`))
     if (item === undefined) break
     tried.add(`${item.kind} ${item.period}`)

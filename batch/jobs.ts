@@ -80,7 +80,7 @@ export function openJobs({ url, namespace, queue: name = queueNames[0] }: JobsOp
 /** A queue to be looked at, by Bull Board or below. Writes nothing: PostgreSQL's schema must be there, and is not brought up to date. */
 export function openQueueToRead({ url, namespace, queue: name = queueNames[0] }: JobsOptions): Queue {
   const queue: Queue = isRedis(url)
-    ? new Queue(name, { connection: redisConnection(url), prefix: `{${namespace}}`, skipMetasUpdate: true, skipVersionCheck: true })
+    ? new Queue(name, { connection: { ...redisConnection(url), maxRetriesPerRequest: 1 }, prefix: `{${namespace}}`, skipMetasUpdate: true, skipVersionCheck: true })
     : (new (withBackend(createPostgresBackend).Queue)(name, { connection: { connectionString: url, schema: namespace, migrate: false }, skipMetasUpdate: true }) as unknown as Queue)
   // Whoever asks hears of it from the question.
   queue.on('error', () => undefined)

@@ -1,9 +1,11 @@
 /** The schedules on an environment: what the batch layer does when it is asked, and the queues that ask it. */
+import type { Queue } from 'bullmq'
 import type { AskOptions, AskTerms, Work } from '#batch/ask.ts'
 import { doWhatIsDue, lookAhead } from '#batch/ask.ts'
+import type { Abilities } from '#batch/due.ts'
 import { archiveCommitted } from '#batch/archive.ts'
 import type { JobsOptions, QueueName } from '#batch/jobs.ts'
-import { openJobs, queueNames } from '#batch/jobs.ts'
+import { closeQueue, openJobs, openQueueToRead, queueNames } from '#batch/jobs.ts'
 import { freezeReport, refreshReports, shareReports } from '#batch/reports.ts'
 import type { Schedule } from '#batch/schedule.ts'
 import { archiveId, archivePattern, batchSchedules, runSchedule } from '#batch/schedule.ts'
@@ -30,6 +32,11 @@ export function askTerms({ settings, database }: Pick<Environment, 'settings' | 
 
 export function jobsOptions(settings: Settings, databaseUrl: string, queue: QueueName = queueNames[0]): JobsOptions {
   return { url: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl, namespace: `${settings.schema}_jobs`, queue }
+}
+
+/** The queues as the page at `/jobs` reads them. */
+export function jobBoard({ settings, databaseUrl }: Pick<Environment, 'settings' | 'databaseUrl'>): { readonly open: () => Promise<Queue[]>; readonly close: (queue: Queue) => Promise<void> } {
+  return { open: async () => queueNames.map((name) => openQueueToRead(jobsOptions(settings, databaseUrl, name))), close: closeQueue }
 }
 
 /** Closed while a batch archives: two archivers of one process would write the same files, and only one of each would be kept. */
@@ -67,6 +74,9 @@ export function batchWork(environment: Environment, say: AskOptions['say'], gate
     },
   }
 }
+
+/** What of the above can be due, for those who only ask. */
+export const scheduledWork: Abilities = { reports: true, restates: true, compacts: false }
 
 /** Files what is counted, in a queue of its own beside the batches; without the query engine, which belongs to them. */
 async function archive(environment: Environment, gate: ArchiveGate, signal: AbortSignal): Promise<void> {
