@@ -9,10 +9,12 @@ import { addEngines } from './commands/engines.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addImport } from './commands/import.ts'
 import { addIngest } from './commands/ingest.ts'
+import { addJobs } from './commands/jobs.ts'
 import { addQuery } from './commands/query.ts'
 import { addReport } from './commands/report.ts'
 import { addReset } from './commands/reset.ts'
 import { addRestore } from './commands/restore.ts'
+import { addSchedule } from './commands/schedule.ts'
 import { addSearch } from './commands/search.ts'
 import { addSeasons } from './commands/seasons.ts'
 import { addServe } from './commands/serve.ts'
@@ -42,7 +44,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addImport, addGenerate, addQuery, addVerify, addBatch, addReport, addBackfill, addDeadLetters, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addBackup, addRestore, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addImport, addGenerate, addQuery, addVerify, addBatch, addSchedule, addJobs, addReport, addBackfill, addDeadLetters, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addBackup, addRestore, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()
