@@ -21,5 +21,11 @@ export const feedShareMax = 0.25
 export const heartbeatMs = 15_000
 /** What an `EventSource` waits before it connects again. */
 export const reconnectMs = 2_000
+/** A report's file is read whole and checked before the first byte of it is sent. */
+export const reportFileBytesMax = 64 * 1024 * 1024
+/** So many at a time are held in memory. */
+export const reportFilesInFlightMax = 4
+/** Characters of one dead letter that are shown. */
+export const letterTextMax = 65_536
 /** Ports tried when the one asked for is taken. */
 export const portTriesMax = 20

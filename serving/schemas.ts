@@ -2,12 +2,12 @@
 import { Type } from 'typebox'
 import type { TObject, TSchema } from 'typebox'
 
-const minor = Type.String({ pattern: '^-?[0-9]+$', description: 'Whole minor units of the currency.' })
-const decimal = Type.String({ pattern: '^-?[0-9]+(\\.[0-9]+)?$' })
-const count = Type.Integer()
-const instant = Type.String({ format: 'date-time' })
-const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
-const closed = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, { additionalProperties: false })
+export const minor = Type.String({ pattern: '^-?[0-9]+$', description: 'Whole minor units of the currency.' })
+export const decimal = Type.String({ pattern: '^-?[0-9]+(\\.[0-9]+)?$' })
+export const count = Type.Integer()
+export const instant = Type.String({ format: 'date-time' })
+export const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+export const closed = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, { additionalProperties: false })
 
 const figures = {
   currency: Type.String({ pattern: '^[A-Z]{3}$', description: 'ISO 4217.' }),
@@ -24,7 +24,7 @@ const figures = {
   net: decimal,
 }
 
-const offsets = Type.Record(Type.String(), Type.Record(Type.String(), Type.Integer()), { description: 'Topic → partition → next offset (exclusive).' })
+export const offsets = Type.Record(Type.String(), Type.Record(Type.String(), Type.Integer()), { description: 'Topic → partition → next offset (exclusive).' })
 const share = closed({ events: count, netMinorByCurrency: Type.Record(Type.String(), minor) })
 
 export const receiptSchema = closed({

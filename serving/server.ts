@@ -6,17 +6,22 @@ import { fastifySSE } from '@fastify/sse'
 import swagger from '@fastify/swagger'
 import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Lake } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { Admission } from './admission.ts'
+import { routeBatches } from './batches.ts'
 import { routeEvents } from './events.ts'
 import { answerFailure, answerUnknown, sendError } from './failures.ts'
 import { routeFigures } from './figures.ts'
 import { routeHealth } from './health.ts'
 import * as limits from './limits.ts'
+import type { JobBoard } from './job-board.ts'
+import { routeJobBoard } from './job-board.ts'
 import type { LogEnds } from './log-ends.ts'
 import { LiveFeed } from './live-feed.ts'
 import { routeMetrics } from './metrics.ts'
 import { routePage } from './page.ts'
+import { routeReports } from './reports.ts'
 import type { Clock, ServingSettings } from './settings.ts'
 import { openToday } from './settings.ts'
 
@@ -31,7 +36,11 @@ export type ServerOptions = {
   readonly clock: Clock
   /** To say how far behind the log the figures are; without it that is left open. */
   readonly log?: LogEnds
+  /** Where files of reports lie; without it they are not served. */
+  readonly lake?: Lake
   readonly logger?: FastifyBaseLogger
+  /** The job queues, to be shown at `/jobs`. */
+  readonly jobBoard?: JobBoard
   /** Where the built page lies. */
   readonly pageFolder?: string
   readonly heartbeatMs?: number
@@ -89,7 +98,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
         version: apiVersion,
         description: 'Exact e-commerce figures, batch and live merged in one snapshot, each answer with its receipt. Intervals are half-open; money comes as digits of minor units with the decimal text beside it.',
       },
-      tags: [{ name: 'figures' }, { name: 'status' }],
+      tags: [{ name: 'figures' }, { name: 'reports' }, { name: 'batches' }, { name: 'dead letters' }, { name: 'status' }],
     },
   })
   await app.register(fastifySSE, { heartbeatInterval: options.heartbeatMs ?? limits.heartbeatMs })
@@ -103,12 +112,15 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   await app.register(async (routes) => {
     routeMetrics(routes, { database, admission, clock, eventClients: () => feed.clients, log: options.log })
     routeFigures(routes, { database, terms, admission, apiVersion: settings.version })
+    routeReports(routes, { database, admission, lake: options.lake })
+    routeBatches(routes, { database, admission })
     routeHealth(routes, { database, settings, today, log: options.log })
     routeEvents(routes, feed)
     routes.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
       return reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger()))
     })
   })
+  if (options.jobBoard !== undefined) await routeJobBoard(app, options.jobBoard)
   await routePage(app, options.pageFolder ?? dashboardFolder)
   return app
 }

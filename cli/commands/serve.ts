@@ -14,7 +14,7 @@ export function addServe(program: Command): void {
     .action(async (options: CommonOptions & { port?: string }) => {
       await onEnvironment(options, 'serve', async (environment, { signal }) => {
         // Only this command pays for loading the server.
-        const [{ startServing }, { buildDashboard }] = await Promise.all([import('#serving/start.ts'), import('#serving/dashboard/build.ts')])
+        const [{ startServing }, { buildDashboard }, { jobBoard }] = await Promise.all([import('#serving/start.ts'), import('#serving/dashboard/build.ts'), import('../schedule-layer.ts')])
         const { settings, database } = environment
         const { zone, currency, booksOpenOn, ledgerIdsMax } = settings
         await buildDashboard()
@@ -24,6 +24,8 @@ export function addServe(program: Command): void {
           clock: Date.now,
           logger: openLogger('serve', settings.logLevel),
           log: await environment.log(),
+          jobBoard: jobBoard(environment),
+          lake: await environment.lake(),
           host: settings.host,
           port: portOf(options.port, settings.port),
         })
