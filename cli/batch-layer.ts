@@ -47,6 +47,12 @@ export async function runBatchAndTidy(
   }
   const { moved } = await sweepOrphans(orphanOptions(environment, lake))
   await pruneLog(environment)
+  if (outcome.crossCheck.summary.logic !== undefined && settings.searchUrl !== '') {
+    // A document of a sale stands in the index of its month, which may be another now.
+    const { searchPrefix } = await import('./search-layer.ts')
+    const { requestBuild } = await import('#store/search-indices.ts')
+    await requestBuild(database, searchPrefix(environment), 'sales')
+  }
   return { outcome, pruned, orphans: moved }
 }
 

@@ -52,11 +52,12 @@ export async function onEnvironment(
   options: CommonOptions,
   name: string,
   work: (environment: Environment, control: ProcessControl) => Promise<void>,
+  { anyLogic = false }: { readonly anyLogic?: boolean } = {},
 ): Promise<void> {
   await guarded(async () => {
     const control = controlProcess()
     const say = options.quiet === true ? () => undefined : (line: string) => process.stderr.write(`${line}\n`)
-    await using environment = await openEnvironment(settingsOf(options), { applicationName: `tidemark ${name}`, say, statementTimeoutMs: statementTimeoutsMs[name] ?? 0 })
+    await using environment = await openEnvironment(settingsOf(options), { applicationName: `tidemark ${name}`, say, statementTimeoutMs: statementTimeoutsMs[name] ?? 0, anyLogic })
     try {
       await work(environment, control)
     } catch (thrown) {

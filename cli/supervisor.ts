@@ -8,12 +8,14 @@ import { openSync, closeSync, statSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { UnavailableError } from '#core/errors.ts'
+import { exitCodes } from './command.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 /** A layer's garbage is young; a small nursery halves its memory and costs no throughput (bench/memory.ts). */
 const nodeFlags = ['--max-semi-space-size=8', '--disable-warning=TimeoutNegativeWarning']
 const restartMinMs = 500
 const restartMaxMs = 15_000
+const restartConfigMs = 60_000
 /** A layer that ran this long was well: its next restart is prompt again. */
 const healthyAfterMs = 30_000
 const readyWithinMs = 60_000
@@ -125,7 +127,9 @@ class Layer {
       // One that ends by itself before it was ready has said why, and would again; one that was killed is started again.
       if (signal === null) this.#startup?.reject()
       if (this.#stopping) return
-      this.#restartMs = performance.now() - startedAt > healthyAfterMs ? restartMinMs : Math.min(this.#restartMs * 2, restartMaxMs)
+      // What asks for other settings will ask for them again: seldom enough to cost nothing, and soon enough where they are put back.
+      if (code === exitCodes.usage) this.#restartMs = restartConfigMs
+      else this.#restartMs = performance.now() - startedAt > healthyAfterMs ? restartMinMs : Math.min(this.#restartMs * 2, restartMaxMs)
       this.#options.say(`The ${this.name} layer ended (${signal ?? code}); starting it again in ${this.#restartMs / 1000} s. ${this.#logFile} says why.`)
       this.#timer = setTimeout(() => {
         this.restarts++

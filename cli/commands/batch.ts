@@ -6,6 +6,7 @@ import { readHorizon } from '#store/epochs.ts'
 import type { AcceptedLoss, LostRange } from '#store/losses.ts'
 import { acceptLoss } from '#store/accept-loss.ts'
 import { readTakenOut } from '#store/losses.ts'
+import { batchLines, durationMsOf, durationText } from '../batch-text.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions, withLayerOptions } from '../command.ts'
 import type { Environment } from '../environment.ts'
@@ -28,8 +29,8 @@ export function addBatch(program: Command): void {
 function addRun(batch: Command): void {
   withCommonOptions(batch.command('run'))
     .description('cut, archive, recompute, cross-check and publish')
-    .option('--full', 'recompute every event from the archive instead of those since the last batch')
-    .addHelpText('after', '\nExample:\n  ./tidemark batch run --json')
+    .option('--full', 'decode and recompute every event from the archive\'s original bytes, with the settings of now, instead of those since the last batch')
+    .addHelpText('after', '\nExamples:\n  ./tidemark batch run --json\n  TIDEMARK_ZONE=Pacific/Auckland ./tidemark batch run --full      (takes the zone into use; then start the layers again with it)')
     .action(async (options: CommonOptions & { full?: boolean }) => {
       await onEnvironment(options, 'batch run', async (environment, { signal }) => {
         const { runBatchAndTidy } = await import('../batch-layer.ts')
@@ -40,9 +41,10 @@ function addRun(batch: Command): void {
         })
         const { batch: published, crossCheck } = outcome
         progress.done(`batch ${published.batch} published after ${progress.seconds.toFixed(1)} s`)
-        if (options.json === true) printJson({ batch: published, crossCheck: crossCheck.summary, files: outcome.files.length, pruned, orphans })
-        else print(`Batch ${published.batch}: ${count(published.eventsCounted ?? 0)} of ${count(published.eventsRead ?? 0)} new events count. ${crossCheck.summary.text}`)
-      })
+        if (options.json === true) return printJson({ batch: published, crossCheck: crossCheck.summary, files: outcome.files.length, pruned, orphans })
+        print(`Batch ${published.batch}: ${count(published.eventsCounted ?? 0)} of ${count(published.eventsRead ?? 0)} new events count. ${crossCheck.summary.text}`)
+        if (crossCheck.summary.logic !== undefined) print('Start the layers again with these settings: counting waits for that. "tidemark batch rollback" puts the batch before back, with the same figures.')
+      }, { anyLogic: options.full === true })
     })
   withCommonOptions(batch.command('repair'))
     .description('write files that the lake has lost again, from the log')
@@ -66,7 +68,7 @@ function addListing(batch: Command): void {
         const [batches, pointer] = await Promise.all([listBatches(database.pool), readPointer(database.pool)])
         if (options.json === true) return printJson({ batches, pointer })
         printTable(
-          ['batch', 'status', 'kind', 'epoch', 'published', 'events', 'cross-check'],
+          ['batch', 'status', 'kind', 'epoch', 'published', 'took', 'events', 'cross-check'],
           batches.map((one) => describe(one, pointer.batch)),
           99,
         )
@@ -74,13 +76,15 @@ function addListing(batch: Command): void {
       })
     })
   withCommonOptions(batch.command('show <batch>'))
-    .description('one batch: horizon, cross-check, differences')
-    .addHelpText('after', '\nExample:\n  ./tidemark batch show 3 --json')
+    .description('one batch: horizon, inputs, durations, cross-check; of a held one why, and what may be done')
+    .addHelpText('after', '\nExamples:\n  ./tidemark batch show 3\n  ./tidemark batch show 3 --json')
     .action(async (batchText: string, options: CommonOptions) => {
       await onEnvironment(options, 'batch show', async (environment) => {
-        const one = await readBatch(environment.database.pool, numberOf(batchText))
-        const horizon = await readHorizon(environment.database.pool, one.epoch)
-        printJson({ ...one, horizon })
+        const { pool } = environment.database
+        const one = await readBatch(pool, numberOf(batchText))
+        const [horizon, pointer] = await Promise.all([readHorizon(pool, one.epoch), readPointer(pool)])
+        if (options.json === true) return printJson({ ...one, horizon })
+        for (const line of batchLines({ batch: one, horizon, isServing: pointer.batch === one.batch })) print(line)
       })
     })
 }
@@ -88,12 +92,14 @@ function addListing(batch: Command): void {
 function describe(batch: Batch, serving: number): string[] {
   const check = batch.crossCheck as { result?: string; corrections?: number } | null
   const result = check?.result === undefined ? (batch.message ?? '') : check.corrections ? `${check.result} (${check.corrections})` : check.result
+  const durationMs = durationMsOf(batch)
   return [
     `${batch.batch}${batch.batch === serving ? '*' : ''}`,
     batch.status,
     batch.kind,
     String(batch.epoch),
     batch.publishedAt?.toISOString().slice(0, 19).replace('T', ' ') ?? '',
+    durationMs === null ? '' : durationText(durationMs),
     batch.eventsCounted === null ? '' : count(batch.eventsCounted),
     result,
   ]
