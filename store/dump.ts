@@ -86,6 +86,8 @@ export async function readSequences({ client }: DumpSession, schema: string, but
 /** The table's rows go through `write`, which is given the stream of COPY. Resolves to how many. */
 export async function copyOut({ client }: DumpSession, schema: string, { name, columns }: DumpedTable, write: (bytes: Readable) => Promise<void>): Promise<number> {
   const stream = client.query(copyTo(`COPY ${quoted(schema, name)} (${columnList(columns)}) TO STDOUT (FORMAT binary)`))
+  // A failure before anybody reads is only told to who listens, and would leave the reader waiting for ever.
+  stream.on('error', (error) => stream.destroy(error))
   try {
     await write(stream)
     // The command's tag, which has the count, is read with the next answer at the latest.

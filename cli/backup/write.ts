@@ -184,6 +184,6 @@ async function syncFolder(folder: string): Promise<void> {
 function explained(directory: string, thrown: unknown): unknown {
   const { code } = thrown as { code?: unknown }
   if (code === 'ENOSPC' || code === 'EDQUOT') return new ConfigError(`There is no room for the backup in ${dirname(directory)}: free some, or name another place.`, { directory }, thrown)
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR') return new ConfigError(`The backup cannot be written to ${directory} (${messageOf(thrown)}): name another place.`, { directory }, thrown)
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR' || code === 'EEXIST') return new ConfigError(`The backup cannot be written to ${directory} (${messageOf(thrown)}): name another place.`, { directory }, thrown)
   return thrown
 }
