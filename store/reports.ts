@@ -182,7 +182,9 @@ export async function readProducts(queryable: Queryable, parts: readonly BatchPa
 export async function readProductLabels(queryable: Queryable, productIds: readonly string[]): Promise<Map<string, { readonly name: string; readonly category: string | null }>> {
   const rows = await run<{ product_id: string; name: string; category: string | null }>(
     queryable,
-    `SELECT id AS product_id, coalesce(n.product_name, id) AS name, NULL::text AS category FROM unnest($1::text[]) AS id LEFT JOIN product_names n ON n.product_id = id`,
+    /* sql */ `
+    SELECT id AS product_id, coalesce(r.name, n.product_name, id) AS name, r.category
+    FROM unnest($1::text[]) AS id LEFT JOIN reference_products r ON r.product_id = id LEFT JOIN product_names n ON n.product_id = id`,
     [productIds],
   )
   return new Map(rows.map((row) => [row.product_id, { name: row.name, category: row.category }]))
