@@ -20,7 +20,7 @@ const measures: readonly Measure[] = [
 const compared = measures.filter(({ name }) => ['transactions', 'units_sold', 'gross', 'refunds', 'net', 'average'].includes(name))
 
 const reportHeader = [
-  ...['kind', 'period', 'version', 'section', 'currency', 'day', 'city', 'category', 'season', 'product_id', 'product_name', 'rank'],
+  ...'kind period version section currency day city category season product_id product_name rank'.split(' '),
   ...measures.map(({ name }) => name),
   ...['before', 'year_before'].flatMap((prefix) => measures.map(({ name }) => `${prefix}_${name}`)),
   ...['change', 'year_change'].flatMap((prefix) => compared.flatMap(({ name }) => [`${prefix}_${name}`, `${prefix}_${name}_percent`])),
@@ -57,10 +57,8 @@ function valueCell(value: bigint | null, isMoney: boolean, currency: string): st
   return numberCell(value === null || !isMoney ? value : decimalText(value, currency))
 }
 
-const restatementHeader = [
-  ...['kind', 'period', 'version', 'of_version', 'reason', 'source', 'event_id', 'event_kind', 'day', 'log_time', 'partition', 'offset', 'record_index'],
-  ...['city', 'category', 'product_id', 'quantity', 'currency', 'total'],
-]
+const restatementHeader =
+  'kind period version of_version reason source event_id event_kind day log_time partition offset record_index city category product_id quantity currency total'.split(' ')
 
 /** Every event that explains the difference to the version before, by position. */
 export function renderRestatementCsv(report: Report, events: readonly RestatementEvent[]): string {

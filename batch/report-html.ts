@@ -70,7 +70,7 @@ ${section('Figures', figuresSection(report, total), 'figures')}
 ${section('Net revenue day by day', daySection(report, linesOf('day'), currency), 'days')}
 ${section('Net revenue by category', breakdownSection(report, byCategory, categories, total))}
 ${section('Net revenue by city', breakdownSection(report, byCity, cities, total))}
-${section('Cities and categories', matrixSection(report, linesOf('city_category'), cities, categories, total), 'cross')}
+${section(`Net revenue by city and category, in ${currency}`, matrixSection(report, linesOf('city_category'), cities, categories, total), 'cross')}
 ${section('Top products by units sold', productsSection(report, linesOf('product_units'), 'units'))}
 ${section('Top products by net revenue', productsSection(report, linesOf('product_net'), 'net'))}
 ${section('Popular products by season', seasonSections(report, linesOf('season'), (title) => heading(level + 1, title)))}`

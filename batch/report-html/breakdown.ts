@@ -1,8 +1,8 @@
 /** Net revenue by category and by city as bars with their figures, and the table of cities and categories. */
 import type { Report, ReportFigures, ReportLine } from '#core/report/report.ts'
 import { addFigures, noFigures } from '#core/report/figures.ts'
-import { countText, counted, moneyText, nothing, periodTitle, shareText } from '#core/report/words.ts'
-import { changeCells } from './figures.ts'
+import { amountText, countText, counted, moneyText, nothing, shareText } from '#core/report/words.ts'
+import { changeHead, changesOf } from './comparisons.ts'
 import type { Markup } from './markup.ts'
 import { html, name } from './markup.ts'
 import { net } from './measures.ts'
@@ -28,34 +28,29 @@ export function breakdownSection(report: Report, { what, title, plural }: Breakd
   const rest = isWhole ? null : together(lines.slice(shownMax))
   const restName = `${countText(lines.length - shown.length)} other ${plural}`
   const greatest = greatestOf([...shown, ...(rest === null ? [] : [rest])].map(({ now }) => BigInt(now.netMinor)))
-  const row = (line: ReportLine, label: Cell): Cell[] => breakdownRow(line, label, total, greatest)
-  const head = [title, '', 'Net', 'Share', ...comparisonHead(report)]
+  const row = (line: ReportLine, label: Cell): Cell[] => breakdownRow(report, line, label, total, greatest)
+  const head = [title, '', 'Net', 'Share', ...changeHead(report)]
   const chart = table(`Net revenue by ${what}`, head, shown.map((line) => row(line, name(line[what]))), 1, {
     foot: [...(rest === null ? [] : [row(rest, restName)]), row(total, 'Total')],
     style: 'bars',
   })
-  const every = table(`Every ${what}`, [title, 'Transactions', 'Units', 'Gross', 'Refunds', 'Net', ...comparisonHead(report)], lines.map((line) => fullRow(line, name(line[what]))), 1, { foot: [fullRow(total, 'Total')] })
+  const every = table(`Every ${what}`, [title, 'Transactions', 'Units', 'Gross', 'Refunds', 'Net', ...changeHead(report)], lines.map((line) => fullRow(report, line, name(line[what]))), 1, { foot: [fullRow(report, total, 'Total')], style: 'dense' })
   return html`${chart}${behind(`${counted(lines.length, title.toLowerCase(), plural)} with all figures`, every, lines.length > 60)}`
 }
 
-function comparisonHead(report: Report): Cell[] {
-  const head = (compared: Report['before']): Cell[] => [html`on ${periodTitle(report.kind, compared.period)}`, '%']
-  return [...head(report.before), ...head(report.yearBefore)]
-}
-
-function breakdownRow({ now, before, yearBefore, currency }: ReportLine, label: Cell, total: ReportLine, greatest: bigint): Cell[] {
-  const value = BigInt(now.netMinor)
+function breakdownRow(report: Report, line: ReportLine, label: Cell, total: ReportLine, greatest: bigint): Cell[] {
+  const value = BigInt(line.now.netMinor)
   const drawn = label === 'Total' ? '' : bar(value, greatest)
-  return [label, drawn, moneyText(value, currency), shareText(value, BigInt(total.now.netMinor)), ...changeCells(net, now, before, currency), ...changeCells(net, now, yearBefore, currency)]
+  return [label, drawn, moneyText(value, line.currency), shareText(value, BigInt(total.now.netMinor)), ...changesOf(report, net, line)]
 }
 
-function fullRow({ now, before, yearBefore, currency }: ReportLine, label: Cell): Cell[] {
+function fullRow(report: Report, line: ReportLine, label: Cell): Cell[] {
+  const { now, currency } = line
   return [
     label,
     ...[now.transactions, now.unitsSold].map(countText),
     ...[now.grossMinor, now.refundsMinor, now.netMinor].map((minor) => moneyText(minor, currency)),
-    ...changeCells(net, now, before, currency),
-    ...changeCells(net, now, yearBefore, currency),
+    ...changesOf(report, net, line),
   ]
 }
 
@@ -79,12 +74,12 @@ function matrixTable(lines: readonly ReportLine[], cities: readonly ReportLine[]
     name(city.city),
     ...categories.map(({ category }) => {
       const cell = cells.get(pairKey(city.city, category))
-      return cell === undefined || isUnsold(cell) ? nothing : moneyText(cell.now.netMinor, cell.currency)
+      return cell === undefined || isUnsold(cell) ? nothing : amountText(cell.now.netMinor, cell.currency)
     }),
-    moneyText(city.now.netMinor, city.currency),
+    amountText(city.now.netMinor, city.currency),
   ]
-  const foot: Cell[] = ['Total', ...categories.map(({ now, currency }) => moneyText(now.netMinor, currency)), moneyText(total.now.netMinor, total.currency)]
-  const style = categories.length > 6 ? 'matrix wide' : 'matrix'
+  const foot: Cell[] = ['Total', ...categories.map(({ now, currency }) => amountText(now.netMinor, currency)), amountText(total.now.netMinor, total.currency)]
+  const style = categories.length > 5 ? 'matrix wide' : 'matrix'
   const titled = (caption: string, shown: readonly ReportLine[]): Markup => table(caption, head, shown.map(row), 1, { foot: [foot], style })
   if (cities.length <= shownMax + 1) return titled('Net revenue by city and category', cities)
   return html`${titled(`Net revenue of the first ${shownMax} cities by category; the totals are of all ${countText(cities.length)}`, cities.slice(0, shownMax))}${behind(`All ${countText(cities.length)} cities by category`, titled('Net revenue by city and category', cities), cities.length > 60)}`
@@ -100,14 +95,13 @@ function pairKey(city: string | null, category: string | null): string {
 
 function pairList(report: Report, lines: readonly ReportLine[], total: ReportLine): Markup {
   if (lines.length > pairsMax) return html`<p class="note">${countText(lines.length)} pairs of city and category, each with its changes, stand in the CSV file of this report.</p>`
-  const head = ['City', 'Category', 'Transactions', 'Units', 'Net', ...comparisonHead(report)]
+  const head = ['City', 'Category', 'Transactions', 'Units', 'Net', ...changeHead(report)]
   const row = (line: ReportLine, labels: Cell[]): Cell[] => [
     ...labels,
     ...[line.now.transactions, line.now.unitsSold].map(countText),
     moneyText(line.now.netMinor, line.currency),
-    ...changeCells(net, line.now, line.before, line.currency),
-    ...changeCells(net, line.now, line.yearBefore, line.currency),
+    ...changesOf(report, net, line),
   ]
-  const list = table('Every city and category', head, lines.map((line) => row(line, [name(line.city), name(line.category)])), 2, { foot: [row(total, ['', 'Total'])] })
+  const list = table('Every city and category', head, lines.map((line) => row(line, [name(line.city), name(line.category)])), 2, { foot: [row(total, ['', 'Total'])], style: 'dense' })
   return behind('Every city and category with its changes', list, lines.length > 60)
 }

@@ -1,7 +1,7 @@
 /** The products that sold best: by units, by net revenue, and of each season. */
 import type { Report, ReportLine } from '#core/report/report.ts'
-import { countText, moneyText, periodTitle, seasonTitle } from '#core/report/words.ts'
-import { changeCells } from './figures.ts'
+import { countText, moneyText, seasonTitle } from '#core/report/words.ts'
+import { changeHead, changesOf } from './comparisons.ts'
 import type { Markup } from './markup.ts'
 import { html, name } from './markup.ts'
 import type { Measure } from './measures.ts'
@@ -12,14 +12,14 @@ import { bar, greatestOf, table } from './table.ts'
 export function productsSection(report: Report, lines: readonly ReportLine[], by: 'units' | 'net'): Markup {
   if (lines.length === 0) return html`<p class="none">Nothing was sold.</p>`
   const measure = by === 'units' ? units : net
-  const head: Cell[] = ['', 'Product', '', ...(by === 'units' ? ['Units', 'Net'] : ['Net', 'Units']), html`on ${periodTitle(report.kind, report.before.period)}`, '%', html`on ${periodTitle(report.kind, report.yearBefore.period)}`, '%']
-  const rows = productRows(lines, measure, (line) => [...changeCells(measure, line.now, line.before, line.currency), ...changeCells(measure, line.now, line.yearBefore, line.currency)])
+  const head: Cell[] = ['', 'Product', '', ...(by === 'units' ? ['Units', 'Net'] : ['Net', 'Units']), ...changeHead(report)]
+  const rows = productRows(lines, measure, (line) => changesOf(report, measure, line))
   return table(by === 'units' ? 'Ten products with most units sold' : 'Ten products with most net revenue', head, rows, 2, { style: 'bars products' })
 }
 
 /** A season that the period does not reach the end of is counted up to the period's end. */
 export function seasonSections(report: Report, lines: readonly ReportLine[], heading: (text: string) => Markup): Markup {
-  const seasons = [...new Set(lines.map(({ season }) => season!))].sort()
+  const seasons = [...new Set(lines.map(({ season }) => season!))]
   if (seasons.length === 0) return html`<p class="none">Nothing was sold in a season of this period.</p>`
   const one = (season: string): Markup => {
     const title = seasonTitle(season)

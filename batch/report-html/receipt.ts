@@ -42,7 +42,8 @@ export function archiveText({ receipt: { archiveCheck } }: Report): string {
 function lossText(losses: readonly AcceptedLoss[]): string {
   if (losses.length === 0) return 'None.'
   const counts = losses.reduce((sum, { eventsCounted }) => sum + eventsCounted, 0)
-  return `${counted(losses.length, 'range')} of the log ${losses.length === 1 ? 'is' : 'are'} gone and were given up by a person; ${counted(counts, 'event')} of them had been counted live and were taken out.`
+  const gone = losses.length === 1 ? 'is gone and was' : 'are gone and were'
+  return `${counted(losses.length, 'range')} of the log ${gone} given up by a person; ${counted(counts, 'event')} of ${losses.length === 1 ? 'it' : 'them'} had been counted live and were taken out.`
 }
 
 function lossTable(losses: readonly AcceptedLoss[]): Markup | null {

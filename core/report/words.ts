@@ -31,6 +31,11 @@ export function moneyText(minor: bigint | string, currency: string): string {
   return `${amount < 0n ? minus : ''}${symbol === undefined ? `${currency}${noBreak}` : symbol}${text}`
 }
 
+/** Without its currency, which stands above: `−1,234.56`. */
+export function amountText(minor: bigint | string, currency: string): string {
+  return grouped(decimalText(minor, currency))
+}
+
 export function signedMoneyText(minor: bigint | string, currency: string): string {
   return BigInt(minor) > 0n ? `+${moneyText(minor, currency)}` : moneyText(minor, currency)
 }
@@ -105,6 +110,11 @@ export function periodTitle(kind: ReportKind, period: string): string {
   if (kind === 'quarterly') return `${rest} ${year}`
   if (kind === 'seasonal') return seasonTitle(period)
   return year
+}
+
+/** Where there is little room: `2025-03` → `Mar 2025`. */
+export function shortPeriodTitle(kind: ReportKind, period: string): string {
+  return kind === 'monthly' ? `${monthNames[Number(period.slice(5)) - 1]!.slice(0, 3)} ${period.slice(0, 4)}` : periodTitle(kind, period)
 }
 
 /** `2024-winter` → `Winter 2024`: a season has the year that it starts in. */
