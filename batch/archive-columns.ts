@@ -96,6 +96,8 @@ export function addRow(sums: ArchiveSums, row: ArchiveRow): void {
   sums.accepted++
   sums.hashHiSum += BigInt(row[sumColumns.hashHi] as number)
   sums.hashLoSum += BigInt(row[sumColumns.hashLo] as number)
+  // Of users and products there is nothing to sum.
+  if (row[sumColumns.month] === null) return
   sums.quantitySum += BigInt(row[sumColumns.quantity] as number)
   sums.totalMinorSum += BigInt(row[sumColumns.totalMinor] as number)
   sums.months.add(row[sumColumns.month] as number)

@@ -5,8 +5,9 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { formatDay } from '#core/calendar.ts'
 import type { Decoder } from '#core/decode.ts'
+import { decodeReference, isReferenceTopic } from '#core/decode-reference.ts'
 import { ConflictError, CorruptError, LossError } from '#core/errors.ts'
-import type { EventLog, Lake, LakeVerify, LogBatch, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
+import type { EventLog, Lake, LakeVerify, LogBatch, LogRecord, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { checkCommitted } from '#store/fingerprint.ts'
 import { listImports } from '#store/imports.ts'
@@ -17,6 +18,7 @@ import { recordArchiveRun } from '#store/archive-totals.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
 import { isWhole, sha256Of } from './file-digest.ts'
 import { readLakeRange } from './lake-range.ts'
+import { referenceRowOf } from './reference-rows.ts'
 
 export type ArchiveOptions = {
   readonly database: Database
@@ -210,13 +212,18 @@ async function* rowGroups(options: ArchiveOptions, range: ArchiveRange, sums: Ar
   for await (const batch of readRange(options, range)) {
     for (const record of batch.records) {
       if (record.offset < range.fromOffset || record.offset >= range.toOffset) continue
-      rows.add(record, options.decoder.decode(record, range.topic))
+      addRecord(rows, range, record, options.decoder)
       if (rows.rows < rowGroupRows && rows.bytes < rowGroupBytes) continue
       yield rows.columns
       rows = new ArchiveRows(range.epoch, range.partition, sums)
     }
   }
   if (rows.rows > 0) yield rows.columns
+}
+
+function addRecord(rows: ArchiveRows, { topic, epoch, partition }: ArchiveRange, record: LogRecord, decoder: Decoder): void {
+  if (isReferenceTopic(topic)) rows.push(referenceRowOf(topic, epoch, partition, record, decodeReference(topic, record)))
+  else rows.add(record, decoder.decode(record, topic))
 }
 
 /**

@@ -5,16 +5,20 @@ import type { OrphanOptions } from '#batch/orphans.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
 import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
 import { runBatchToPublication } from '#batch/run.ts'
-import { TidemarkError } from '#core/errors.ts'
+import { referenceTopics } from '#core/decode-reference.ts'
+import { FencedError, LossError, TidemarkError } from '#core/errors.ts'
+import { catchUpReferences } from '#speed/references.ts'
 import type { Pruned } from '#store/prune.ts'
 import { pruneStore } from '#store/prune.ts'
 import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
+import { isSameLogic, readLogic } from '#store/logic.ts'
 import { archiveEnds } from '#store/register.ts'
 import type { Environment } from './environment.ts'
 import { topics, transactionsTopic } from './environment.ts'
 import { sleep } from './process-control.ts'
 
 const dayMs = 86_400_000
+const catchUpTriesMax = 5
 const markIntervalMs = 60_000
 
 export async function batchOptions(environment: Environment, signal: AbortSignal): Promise<BatchOptions> {
@@ -37,6 +41,7 @@ export async function runBatchAndTidy(
   signal: AbortSignal,
   extra: Pick<BatchOptions, 'full' | 'onStep' | 'before'> = {},
 ): Promise<{ outcome: BatchOutcome; pruned: Pruned; orphans: string[] }> {
+  await catchUpBeforeBatch(environment, signal)
   const outcome = await runBatchToPublication({ ...(await batchOptions(environment, signal)), ...extra })
   const { settings, database } = environment
   const pruned = await pruneStore(database, settings.keepBatches, settings.ledgerIdsMax)
@@ -54,6 +59,24 @@ export async function runBatchAndTidy(
     await requestBuild(database, searchPrefix(environment), 'sales')
   }
   return { outcome, pruned, orphans: moved }
+}
+
+/** The cut that follows takes what users and products say now, whether a speed layer runs or not. */
+async function catchUpBeforeBatch(environment: Environment, signal: AbortSignal): Promise<void> {
+  const { database, decoder } = environment
+  // A batch that takes another logic version into use counts with the old one until then, which is the speed layer's to do.
+  if (!isSameLogic(await readLogic(database.pool), decoder.logicVersion)) return
+  const options = { database, log: await environment.log(), topics: referenceTopics, logicVersion: decoder.logicVersion }
+  for (let tries = 1; ; tries++) {
+    try {
+      await catchUpReferences(options, signal)
+      return
+    } catch (thrown) {
+      // Names for people hold no batch back: what the log lost of them is on record, and the archiver says so.
+      if (thrown instanceof LossError) return
+      if (!(thrown instanceof FencedError) || tries === catchUpTriesMax) throw thrown
+    }
+  }
 }
 
 export function orphanOptions(environment: Environment, lake: OrphanOptions['lake']): OrphanOptions {

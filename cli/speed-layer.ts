@@ -1,8 +1,11 @@
 /** Runs the speed layer on an environment until aborted. */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { referenceTopics } from '#core/decode-reference.ts'
 import type { SpeedLogger } from '#speed/worker.ts'
 import { runSpeedWorker } from '#speed/worker.ts'
+import { followReferences } from '#speed/references.ts'
+import type { Refill } from '#speed/refill.ts'
 import { maintainLedger } from '#speed/maintenance.ts'
 import { agreeOnLogic } from '#store/partitions.ts'
 import type { Environment } from './environment.ts'
@@ -17,6 +20,13 @@ export async function runSpeedLayer(environment: Environment, logger: SpeedLogge
   const stopped = new AbortController()
   const both = AbortSignal.any([signal, stopped.signal])
   const maintenance = maintainLedger(database, logger, both)
+  const refill: Refill = async (topic, partition, from, to) => {
+    const { readLakeRange } = await import('#batch/lake-range.ts')
+    return readLakeRange({ queryable: database.pool, lake: await environment.lake(), engine: await environment.queryEngine() }, topic, partition, from, to)
+  }
+  const references = followReferences({ database, log, topics: referenceTopics, logicVersion: decoder.logicVersion, logger, refill }, both)
+  // What no retry can mend ends the whole layer, and is thrown below.
+  references.catch(() => stopped.abort())
   try {
     await runSpeedWorker(
       {
@@ -29,16 +39,13 @@ export async function runSpeedLayer(environment: Environment, logger: SpeedLogge
         flushIntervalMs: settings.flushIntervalMs,
         flushRecordsMax: settings.flushRecordsMax,
         logger,
-        refill: async (topic, partition, from, to) => {
-          const { readLakeRange } = await import('#batch/lake-range.ts')
-          return readLakeRange({ queryable: database.pool, lake: await environment.lake(), engine: await environment.queryEngine() }, topic, partition, from, to)
-        },
+        refill,
         ...(onFlush && { onFlush }),
       },
       both,
     )
   } finally {
     stopped.abort()
-    await maintenance
+    await Promise.all([maintenance, references])
   }
 }

@@ -26,8 +26,8 @@ export async function findRefills(refill: Refill | undefined, topic: string, ope
   return refills
 }
 
-/** The refilled ranges, then the log from there on. */
-export async function* readRefilled(log: EventLog, topic: string, positions: Vector, refills: readonly Refilled[], signal: AbortSignal): AsyncGenerator<LogBatch> {
+/** The refilled ranges, then the log from there on, up to a vector where one is given. */
+export async function* readRefilled(log: EventLog, topic: string, positions: Vector, refills: readonly Refilled[], signal: AbortSignal, to?: Vector): AsyncGenerator<LogBatch> {
   const from = new Map(positions)
   for (const { partition, to, batches } of refills) {
     for await (const batch of batches) {
@@ -36,5 +36,5 @@ export async function* readRefilled(log: EventLog, topic: string, positions: Vec
     }
     from.set(partition, to)
   }
-  yield* log.read(topic, from, { signal })
+  yield* log.read(topic, from, to === undefined ? { signal } : { to, signal })
 }

@@ -36,7 +36,8 @@ const hasProduct = (view: View): boolean => view.grain.some((dimension) => dimen
 
 function named(view: View, cells: string): string {
   return hasProduct(view)
-    ? `SELECT c.*, n.product_name FROM (${cells}) c LEFT JOIN product_names n ON n.product_id = c.product_id ORDER BY ${grainList(view, 'c.')}`
+    ? `SELECT c.*, coalesce(r.name, n.product_name) AS product_name FROM (${cells}) c LEFT JOIN product_names n ON n.product_id = c.product_id
+      LEFT JOIN reference_products r ON r.product_id = c.product_id ORDER BY ${grainList(view, 'c.')}`
     : `SELECT c.*, NULL::text AS product_name FROM (${cells}) c ORDER BY ${grainList(view, 'c.')}`
 }
 
