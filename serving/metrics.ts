@@ -9,9 +9,10 @@ import { readStatus } from '#store/status.ts'
 import type { LogEnds } from './log-ends.ts'
 import { withLogEnds } from './log-ends.ts'
 import type { Admission } from './admission.ts'
-import type { Clock } from './settings.ts'
+import { registerBatchMetrics } from './metrics-batch.ts'
+import type { Clock, ServingSettings } from './settings.ts'
 
-export type MetricsOptions = { readonly database: Database; readonly admission: Admission; readonly clock: Clock; readonly eventClients: () => number; readonly log?: LogEnds | undefined }
+export type MetricsOptions = { readonly database: Database; readonly admission: Admission; readonly clock: Clock; readonly settings: ServingSettings; readonly eventClients: () => number; readonly log?: LogEnds | undefined }
 
 const byPartition = ['topic', 'partition'] as const
 const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -65,6 +66,7 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
   const inFlight = gauge('answers_in_flight', 'Answers being computed.')
   const shed = counter('answers_shed', 'Answers refused with 503 since too many were in flight.')
   const clients = gauge('event_clients', 'Clients of the live feed.')
+  const fillBatchLayer = registerBatchMetrics(registry, options)
 
   function fill(status: StoreStatus): void {
     for (const { metric } of [...partitionCounters, ...workerCounters]) metric.reset()
@@ -116,7 +118,7 @@ export function routeMetrics(app: FastifyInstance, options: MetricsOptions): voi
         if (logEnd !== null) lag.set({ topic, partition }, Math.max(0, logEnd - next))
       }
     }
-    await fillFollowers()
+    await Promise.all([fillFollowers(), fillBatchLayer()])
     inFlight.set(options.admission.running)
     shed.reset()
     shed.inc(options.admission.refused)

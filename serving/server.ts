@@ -110,7 +110,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   app.addHook('preClose', async () => feed.stop())
 
   await app.register(async (routes) => {
-    routeMetrics(routes, { database, admission, clock, eventClients: () => feed.clients, log: options.log })
+    routeMetrics(routes, { database, admission, clock, settings, eventClients: () => feed.clients, log: options.log })
     routeFigures(routes, { database, terms, admission, apiVersion: settings.version })
     routeReports(routes, { database, admission, lake: options.lake })
     routeBatches(routes, { database, admission })

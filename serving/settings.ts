@@ -7,6 +7,8 @@ export type ServingSettings = {
   readonly currency: string
   /** `YYYY-MM-DD`, or null where no report is due before any day. */
   readonly booksOpenOn: string | null
+  /** How long after its end a period has no report yet; an hour by default. */
+  readonly reportGraceMs?: number
   /** Of the program. */
   readonly version: string
   readonly ledgerIdsMax: number

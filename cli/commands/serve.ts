@@ -16,11 +16,11 @@ export function addServe(program: Command): void {
         // Only this command pays for loading the server.
         const [{ startServing }, { buildDashboard }, { jobBoard }] = await Promise.all([import('#serving/start.ts'), import('#serving/dashboard/build.ts'), import('../schedule-layer.ts')])
         const { settings, database } = environment
-        const { zone, currency, booksOpenOn, ledgerIdsMax } = settings
+        const { zone, currency, booksOpenOn, ledgerIdsMax, reportGraceMinutes } = settings
         await buildDashboard()
         await using server = await startServing({
           database,
-          settings: { zone, currency, booksOpenOn, version, ledgerIdsMax },
+          settings: { zone, currency, booksOpenOn, version, ledgerIdsMax, reportGraceMs: reportGraceMinutes * 60_000 },
           clock: Date.now,
           logger: openLogger('serve', settings.logLevel),
           log: await environment.log(),
