@@ -21,6 +21,7 @@ import { benchMemory } from './memory.ts'
 import { benchMergedQueries } from './merged-query.ts'
 import { benchParquetWriter } from './parquet-writer.ts'
 import { benchPoison } from './poison.ts'
+import { benchReportEngines, missingForReportEngines } from './report-engines.ts'
 import { benchSpeedLoop } from './speed-loop.ts'
 import type { Ratio } from './statistics.ts'
 
@@ -138,6 +139,14 @@ const benches: Readonly<Record<string, Bench>> = {
       { what: '  the same, read back whole', measured: `${spread(one.readBack)} (${one.megabytesPerSecond.readBack} MB/s)`, goal: 'reported' },
     ],
     missingForHdfs,
+  ),
+  'report-engines': bench(
+    () => benchReportEngines(500_000, 7),
+    (one) => [
+      { what: 'P11 month report through Trino ÷ DuckDB', measured: `${spread(one.ratio)} = ${one.seconds.trino} ÷ ${one.seconds.duckDb} s`, goal: 'at most 10, aim 4' },
+      { what: '  Trino, an empty query', measured: `${one.seconds.trinoEmptyQuery} s`, goal: 'reported' },
+    ],
+    missingForReportEngines,
   ),
 }
 
