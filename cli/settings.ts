@@ -50,6 +50,14 @@ const url = (...schemes: readonly string[]) =>
       `empty or ${schemes.map((name) => `${name}://…`).join(' or ')} is expected`,
     )
 
+const mailAddress = /^[^\s@<>(),;:"\\]+@[^\s@<>(),;:"\\]+$/
+const mailAddresses = z
+  .string()
+  .refine((value) => value === '' || value.split(',').every((address) => mailAddress.test(address.trim())), 'addresses such as books@shop.example are expected, several by commas')
+const mailSender = z
+  .string()
+  .refine((value) => value === '' || mailAddress.test(/^[^<>\r\n"]*<([^<>]+)>$/.exec(value)?.[1] ?? value), 'an address such as books@shop.example or Shop books <books@shop.example> is expected')
+
 export const declaredSettings = {
   dataDirectory: text('TIDEMARK_DATA', '.tidemark', 'folder', 'Everything that the embedded engines keep; `--data` overrides it.'),
   databaseUrl: text('DATABASE_URL', '', 'URL', 'Where the layers meet. Empty: a PostgreSQL of our own in the data folder.', url('postgres', 'postgresql')),
@@ -61,6 +69,12 @@ export const declaredSettings = {
   searchUrl: text('SEARCH_URL', '', 'URL', 'The search index that follows: `http://elasticsearch:9200`. Empty: none.', url('http', 'https')),
   searchApiKey: text('SEARCH_API_KEY', '', 'key', 'Of Elasticsearch, where it wants one; a user and a password may stand in `SEARCH_URL` instead.'),
   searchKeepMonths: whole('TIDEMARK_SEARCH_KEEP_MONTHS', 24, 'months', 'Sales older than this have no document: two years to compare with.', 1, 1_200),
+  smtpUrl: text('SMTP_URL', '', 'URL', 'The mail server that reports go out by: `smtp://user:password@host:587`, over TLS from the start `smtps://`. Empty: no mail.', url('smtp', 'smtps')),
+  reportMailTo: text('REPORT_MAIL_TO', '', 'addresses', 'Who gets each new report by mail, by commas; each a mail of its own.', mailAddresses),
+  reportMailFrom: text('REPORT_MAIL_FROM', '', 'address', 'Whom the mail is from: `Shop books <books@shop.example>`. Needed with `SMTP_URL`.', mailSender),
+  reportWebhookUrl: text('REPORT_WEBHOOK_URL', '', 'URL', 'Gets each new report as JSON that Slack shows too. Empty: none.', url('http', 'https')),
+  reportWebhookSecret: text('REPORT_WEBHOOK_SECRET', '', 'key', 'Signs what the webhook gets: `X-Tidemark-Signature: sha256=…`, HMAC-SHA256 of the body.'),
+  publicUrl: text('TIDEMARK_PUBLIC_URL', '', 'URL', 'Where people reach the page: links in mails and webhooks begin with it. Empty: no links.', url('http', 'https')),
   schema: text('TIDEMARK_SCHEMA', 'tidemark', 'name', 'Schema of the store; a store is a schema.', schemaName),
   zone: text('TIDEMARK_ZONE', 'Europe/London', 'IANA zone', 'The shop\'s days and hours. Cannot change on a filled store.', zone),
   currency: text('TIDEMARK_CURRENCY', 'GBP', 'ISO 4217', 'Currency of CSV lines, and of JSON events that name none. Cannot change on a filled store.', currency),
@@ -88,7 +102,7 @@ export const declaredSettings = {
 export type SettingName = keyof typeof declaredSettings
 export type Settings = { readonly [Name in SettingName]: z.output<(typeof declaredSettings)[Name]['schema']> }
 
-const secrets: readonly SettingName[] = ['databaseUrl', 'logUrl', 'queryUrl', 'jobsUrl', 'searchUrl', 'searchApiKey']
+const secrets: readonly SettingName[] = ['databaseUrl', 'logUrl', 'queryUrl', 'jobsUrl', 'searchUrl', 'searchApiKey', 'smtpUrl', 'reportWebhookUrl', 'reportWebhookSecret']
 
 /** Reads and checks all settings; throws one ConfigError that lists every fault. */
 export function readSettings(environment: NodeJS.ProcessEnv = process.env, overrides: Partial<Record<SettingName, string>> = {}): Settings {

@@ -198,3 +198,37 @@ export interface SearchIndex extends AsyncDisposable {
   /** Of a document that is there; null where it is not. */
   get(index: string, id: string): Promise<FoundDocument | null>
 }
+
+export type MailAttachment = { readonly name: string; readonly type: string; readonly content: Uint8Array }
+
+/** To one address. The same mail is the same bytes: whoever gets it twice knows it by `messageId` (without angle brackets). */
+export type Mail = {
+  readonly from: string
+  readonly to: string
+  readonly messageId: string
+  /** Of the mail that this one follows. */
+  readonly inReplyTo: string | null
+  readonly date: Date
+  readonly subject: string
+  readonly text: string
+  readonly html: string
+  readonly attachments: readonly MailAttachment[]
+}
+
+export interface ReportMail extends AsyncDisposable {
+  /**
+   * Resolves once the server has taken the mail. Throws UnavailableError where it may have or may do so later: send it again; InvalidRequestError where it
+   * refuses this mail or address for good; ConfigError where it refuses us. No error tells of a password.
+   */
+  send(mail: Mail, signal: AbortSignal): Promise<void>
+}
+
+export interface Webhook {
+  /** Who it is, without what may be a secret in its address. */
+  readonly target: string
+  /**
+   * Resolves once it has answered with a 2xx. The same key means the same post. Throws UnavailableError where it may take it later, InvalidRequestError
+   * where it refuses it for good. No error tells more of the address than `target`.
+   */
+  post(body: string, idempotencyKey: string, signal: AbortSignal): Promise<void>
+}
