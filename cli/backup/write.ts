@@ -33,7 +33,8 @@ export type BackupOptions = {
   /** Must not exist. */
   readonly directory: string
   readonly signal: AbortSignal
-  readonly onStep: (step: string, detail: string) => void
+  /** Waited for. */
+  readonly onStep: (step: string, detail: string) => void | Promise<void>
 }
 
 /** Resolves to the manifest once the backup stands whole and durable under its name. Whatever happens before leaves nothing under that name. */
@@ -90,7 +91,7 @@ async function dumpTables(directory: string, snapshot: DumpSession, schema: stri
     await mkdir(join(directory, part), { mode: 0o700 })
     for (const table of await listTables(snapshot, from, leftOut)) {
       signal.throwIfAborted()
-      onStep('tables', `${part} ${table.name}`)
+      await onStep('tables', `${part} ${table.name}`)
       const entry = { part, ...table, columns: [...table.columns], rows: 0, bytes: 0, sha256: '' }
       let written = { bytes: 0, sha256: '' }
       const rows = await copyOut(snapshot, from, table, async (bytes) => {
@@ -142,7 +143,7 @@ async function copyLake(directory: string, lake: Lake, files: readonly Registere
   const folders = new Set<string>()
   for (const [done, file] of files.entries()) {
     signal.throwIfAborted()
-    onStep('lake', `${done} of ${files.length} files`)
+    await onStep('lake', `${done} of ${files.length} files`)
     const found = await findRegistered(lake, file)
     if (found === null) missing.push(file.path)
     // One that is missing is enough to refuse; the others are named too.

@@ -109,7 +109,7 @@ test('S9 on another machine: store, log and lake come back from the backup alone
   expect(withoutState(await digestOfStore(lab))).toBe(withoutState(digest))
   await using log = await openPostgresLog({ connectionString: lab.url, schema: logCopy, pollIntervalMs: 5 })
   expect(await log.bounds(lab.topic)).toEqual(await lab.log.bounds(lab.topic))
-  await using other: Lab = Object.assign(Object.create(lab) as Lab, { log, lake, append: lab.append, [Symbol.asyncDispose]: async () => undefined })
+  await using other: Lab = Object.assign(Object.create(lab) as Lab, { log, lake, [Symbol.asyncDispose]: async () => undefined })
   const { openDuckDb } = await import('#engines/duckdb.ts')
   await using engine = await openDuckDb({ lake, threads: 1 })
   await using _worker = new LoopWorker(other)

@@ -13,6 +13,7 @@ const lakeRows = 'test/faults/lake-rows.test.ts'
 const interleavings = 'test/faults/interleavings.test.ts'
 const answers = 'test/integration/serving/answers.test.ts'
 const interruptions = 'test/integration/store/interruptions.test.ts'
+const reports = 'test/integration/batch/reports.test.ts'
 const batches = 'test/integration/store/batches.test.ts'
 const rebuiltTopic = 'test/integration/store/rebuilt-topic.test.ts'
 const cuts = 'test/integration/batch/cuts.test.ts'
@@ -28,6 +29,9 @@ const logContract = 'test/contract/postgres-log.test.ts'
 const lakeContract = 'test/contract/disk-lake.test.ts'
 const rebuiltTopics = 'test/faults/rebuilt-topics.test.ts'
 const lossRows = 'test/faults/loss-rows.test.ts'
+const seasonTable = 'test/unit/core/season-table.test.ts'
+const storeBackup = 'test/integration/store/backup.test.ts'
+const backupRows = 'test/faults/backup-rows.test.ts'
 const queryEndings = 'test/contract/duckdb-endings.test.ts'
 
 function by(file: string, title: string): NamedTest {
@@ -97,4 +101,12 @@ export const mutants: readonly Mutant[] = [
   { name: '62-search-number-not-synced', breaks: 'documents are sent before what they say is durable', caughtBy: [by(searchRows, 'S10 PostgreSQL crashes and loses flushes that it had not synced')] },
   { name: '63-search-merge-hides-a-change', breaks: 'a merged row looks as old as its oldest', caughtBy: [by(searchLaws, 'nor one that is merged with older rows before the follower looks')] },
   { name: '64-search-forgets-what-is-pruned', breaks: 'pruning takes away changes that were not sent', caughtBy: [by(searchLaws, 'pruning what was not sent yet makes its months due')] },
+  { name: '90-season-ends-on-28-february', breaks: '29 February lies in no season', caughtBy: [by(seasonTable, 'ends with the last of February, unless another season starts on the 29th')], noticedWith: 'InvalidRequestError' },
+  { name: '91-backup-of-many-moments', breaks: 'a backup reads each table at a moment of its own', caughtBy: [by(storeBackup, 'a backup made while the shop counts is of one moment')], noticedWith: 'HeldError' },
+  { name: '92-restored-store-keeps-its-name', breaks: 'a store put back meets what its old self named outside', caughtBy: [by(backupRows, 'S9 the database is put back by an hour: counted again from the log, the figures are right without a hand')] },
+  { name: '65-report-unchecked', breaks: 'a report is published that the archive does not bear out', caughtBy: [by(reports, 'where the batch and the archive differ in one penny no report is made')] },
+  { name: '66-restatement-need-not-add-up', breaks: 'a penny that no event explains is restated', caughtBy: [by(reports, 'a difference that no event explains is not published as a restatement')] },
+  { name: '67-restatement-tells-old-events-again', breaks: 'events of the published version explain the next one', caughtBy: [by(reports, 'D4 a late sale and a late refund for a closed month')], noticedWith: 'CorruptError' },
+  { name: '68-report-of-a-roll-back', breaks: 'a roll-back restates reports to what they were before', caughtBy: [by(reports, 'behind a roll-back a report is refused with what to do')] },
+  { name: '69-report-version-twice', breaks: 'the second of two that make a version passes for its maker', caughtBy: [by(reports, 'two that make the same report at once: one version stands')] },
 ]
