@@ -43,11 +43,18 @@ export function answerFailure(thrown: unknown, request: FastifyRequest, reply: F
   return sendError(reply, 500, 'internal', 'This is our fault. The log of the server says more.')
 }
 
-/** 404, or 405 where the address exists for another method. */
+/** 404, or 405 where the address exists for another method. To be called before any route is added. */
 export function answerUnknown(app: FastifyInstance): void {
+  const routes: { readonly methods: readonly string[]; readonly address: RegExp }[] = []
+  // The router looks up patterns, and throws at some that a caller may send as an address.
+  app.addHook('onRoute', ({ method, url }) => {
+    const address = url.split(/:\w+/).map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('[^/]+')
+    routes.push({ methods: [method].flat(), address: new RegExp(`^${address}$`) })
+  })
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]!
-    const allowed = (['GET', 'HEAD'] as const).filter((method) => method !== request.method && app.hasRoute({ method, url: path }))
+    const known = new Set(routes.flatMap(({ methods, address }) => (address.test(path) ? methods : [])))
+    const allowed = ['GET', 'HEAD'].filter((method) => method !== request.method && known.has(method))
     if (allowed.length > 0) {
       void reply.header('Allow', allowed.join(', '))
       return sendError(reply, 405, 'method-not-allowed', `Ask with ${allowed.join(' or ')}.`)

@@ -205,11 +205,11 @@ export function routeReports(app: FastifyInstance, { database, admission, lake }
   async function sendFile({ request, reply, given }: Asked, file: ReportFile): Promise<unknown> {
     if (lake === undefined) throw new UnavailableError('This server was started without a lake, where files of reports lie.')
     const tag = `"${file.sha256}"`
+    const bytes = hasTag(request, tag) ? null : await readReportFile(lake, file)
     // Only an address that names the content may be kept for good: a store put back from a backup may freeze a version's number again.
     const isNamed = given['sha256'] !== undefined
     void reply.header('ETag', tag).header('Cache-Control', isNamed ? `private, max-age=${foreverSeconds}, immutable` : 'private, no-cache')
-    if (hasTag(request, tag)) return reply.code(304).send()
-    const bytes = await readReportFile(lake, file)
+    if (bytes === null) return reply.code(304).send()
     void reply.header('Content-Disposition', dispositionOf(file)).header('Content-Security-Policy', reportPolicy)
     return reply.type(contentTypes[file.format]).send(bytes)
   }

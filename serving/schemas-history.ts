@@ -9,7 +9,7 @@ import { closed, count, decimal, instant, minor, nullable, offsets } from './sch
 
 const text = Type.String()
 const day = Type.String({ format: 'date' })
-const oneOf = (values: readonly string[]) => Type.Union(values.map((value) => Type.Literal(value)))
+const oneOf = (values: readonly string[]) => Type.Enum([...values])
 const kind = oneOf(reportKinds)
 const bySomething = <T extends TSchema>(schema: T) => Type.Record(Type.String(), schema)
 /** Of documents that are frozen as they are: a later version of the program may have more to say. */

@@ -111,7 +111,24 @@ describe('contract', () => {
   test('the OpenAPI document is 3.1 and the one that is checked in', async () => {
     const document = (await get('/openapi.json')).json()
     expect(document.openapi).toBe('3.1.0')
-    expect(Object.keys(document.paths).sort()).toEqual(['/v1/events', '/v1/minutes', '/v1/pace', '/v1/products/top', '/v1/revenue', '/v1/status'])
+    expect(Object.keys(document.paths).sort()).toEqual([
+      '/v1/batches',
+      '/v1/batches/{batch}',
+      '/v1/dead-letters',
+      '/v1/dead-letters/{id}',
+      '/v1/events',
+      '/v1/minutes',
+      '/v1/pace',
+      '/v1/products/top',
+      '/v1/reports',
+      '/v1/reports/{kind}/{period}',
+      '/v1/reports/{kind}/{period}/diff',
+      '/v1/reports/{kind}/{period}/files/{format}',
+      '/v1/restatements',
+      '/v1/restatements/{kind}/{period}/{version}/events',
+      '/v1/revenue',
+      '/v1/status',
+    ])
     await expect(`${JSON.stringify(document, null, 2)}\n`).toMatchFileSnapshot(fileURLToPath(new URL('../../../serving/openapi.json', import.meta.url)))
   })
 })
@@ -145,6 +162,7 @@ describe('refusals', () => {
     '/v1/products/top?city=Paris&day=2024-12-30',
     '/v1/products/top?city=Paris&category=x&month=2024-12',
     '/v1/pace?city=Paris',
+    '/v1/pace?asOfBatch=7',
     '/v1/minutes?n=1',
     '/v1/status?verbose=1',
     '/v1/events?x=1',
@@ -184,8 +202,8 @@ describe('refusals', () => {
       ),
     )
     const routes = {
-      '/v1/revenue': ['from', 'to', 'by', 'city', 'category', 'currency'],
-      '/v1/products/top': ['n', 'by', 'day', 'month', 'season', 'year', 'from', 'to', 'city', 'category', 'currency'],
+      '/v1/revenue': ['from', 'to', 'by', 'city', 'category', 'currency', 'asOf', 'asOfBatch'],
+      '/v1/products/top': ['n', 'by', 'day', 'month', 'season', 'year', 'from', 'to', 'city', 'category', 'currency', 'asOf', 'asOfBatch'],
       '/v1/pace': ['from', 'to', 'category', 'currency'],
       '/v1/minutes': ['n'],
     }
@@ -224,6 +242,8 @@ describe('hygiene', () => {
   test('404, 405 and errors are JSON without stacks', async () => {
     for (const [method, url, status, allow] of [
       ['GET', '/nothing', 404, undefined],
+      ['GET', '/v1/*/files/', 404, undefined],
+      ['POST', '/v1/reports/monthly/2025-03/files/html', 405, 'GET, HEAD'],
       ['POST', '/v1/revenue', 405, 'GET, HEAD'],
       ['DELETE', '/v1/status', 405, 'GET, HEAD'],
       ['HEAD', '/v1/events', 405, 'GET'],
