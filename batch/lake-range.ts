@@ -1,16 +1,15 @@
 /**
  * A range of the log, read from the lake instead: the archive keeps each record's bytes, headers and log time. Used where the log has forgotten what the
  * store has not counted, which happens when the database was put back and the log went on. Files that the register knows come first; after a restore
- * those it does not know (yet or any more) will do, as each was verified before it got its name.
+ * those it does not know (yet or any more) will do, as each was verified before it got its name. A record whose bytes were erased comes as its columns say it.
  */
-import { CorruptError } from '#core/errors.ts'
-import type { Lake, LogBatch, LogHeaders, LogRecord, QueryEngine } from '#core/ports.ts'
+import type { Lake, LogBatch, LogRecord, QueryEngine } from '#core/ports.ts'
 import type { Queryable } from '#store/database.ts'
 import { filesOfRange } from '#store/register.ts'
-import { archiveColumns } from './archive-columns.ts'
 import { isWhole } from './file-digest.ts'
+import { logRecordOf, readFileRecords } from './file-rows.ts'
 import { orphanFolder } from './orphans.ts'
-import { batchSql } from './sql-files.ts'
+import { standInFor } from './redecode.ts'
 
 export type LakeRangeOptions = { readonly queryable: Queryable; readonly lake: Lake; readonly engine: QueryEngine }
 
@@ -59,7 +58,7 @@ async function* readChain(options: LakeRangeOptions, partition: number, chain: r
   let at = from
   for (const file of chain) {
     const end = Math.min(file.to, to)
-    for await (const records of readFile(options, partition, file)) {
+    for await (const records of readFile(options, file)) {
       const wanted = records.filter((record) => record.offset >= at && record.offset < end)
       if (wanted.length === 0) continue
       const next = wanted.at(-1)!.offset + 1
@@ -71,23 +70,17 @@ async function* readChain(options: LakeRangeOptions, partition: number, chain: r
   }
 }
 
-let tables = 0
+const recordsPerBatch = 1_000
 
-async function* readFile({ engine }: LakeRangeOptions, partition: number, file: RangeFile): AsyncGenerator<LogRecord[]> {
+async function* readFile({ engine }: LakeRangeOptions, file: RangeFile): AsyncGenerator<LogRecord[]> {
   // A range without records has no file.
   if (file.path.startsWith('none/')) return
-  const table = `range_file_${++tables}`
-  await engine.attach(table, [file.path], archiveColumns)
-  try {
-    for await (const { rows } of engine.query(batchSql('records_of_file').replace(':partition', String(partition)).replace('range_file', table))) yield rows.map((row) => recordOf(file.path, row))
-  } finally {
-    await engine.detach(table)
+  let records: LogRecord[] = []
+  for await (const rows of readFileRecords(engine, file.path)) {
+    records.push(logRecordOf(rows) ?? standInFor(rows))
+    if (records.length < recordsPerBatch) continue
+    yield records
+    records = []
   }
-}
-
-function recordOf(path: string, row: readonly unknown[]): LogRecord {
-  const [offset, logTime, headers, bytes] = row as [bigint, string, string | null, string]
-  const logTimeMs = Date.parse(`${logTime.replace(' ', 'T').replace(/ UTC$/, '')}Z`)
-  if (!Number.isSafeInteger(logTimeMs)) throw new CorruptError(`${path} holds the log time ${logTime} at offset ${offset}, which is none. Put the file back from a copy.`, { path })
-  return { offset: Number(offset), logTimeMs, value: Buffer.from(bytes, 'base64'), headers: headers === null ? null : (JSON.parse(headers) as LogHeaders) }
+  if (records.length > 0) yield records
 }

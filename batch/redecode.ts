@@ -7,7 +7,7 @@ import type { Decoder } from '#core/decode.ts'
 import { CorruptError } from '#core/errors.ts'
 import { currencyExponent, formatMinor } from '#core/money.ts'
 import { formatDay } from '#core/calendar.ts'
-import type { Lake, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
+import type { Lake, LogRecord, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { addPendingFile } from '#store/pending-files.ts'
 import type { ArchiveFile } from '#store/register.ts'
@@ -137,6 +137,7 @@ const at = {
   index: columnAt('record_index'),
   logTime: columnAt('log_time'),
   reason: columnAt('reason'),
+  kind: columnAt('kind'),
   eventId: columnAt('event_id'),
   userId: columnAt('user_id'),
   checksum: columnAt('fields_checksum'),
@@ -152,8 +153,7 @@ export function redecodeRecord(decoder: Decoder, topic: string, rows: RecordRows
   const record = logRecordOf(rows)
   if (record !== null) return archiveRowsOf(epoch, partition, record, decoder.decode(record, topic))
   if (first[at.reason] !== null) return [...rows]
-  const offset = first[at.offset] as number
-  const stand = { offset, logTimeMs: first[at.logTime] as number, value: Buffer.from(textOfErased(rows)), headers: null }
+  const stand = standInFor(rows)
   const decoded = decoder.decode(stand, topic)
   // Its columns were accepted once. Logic that refuses them now has nothing to go by but them.
   if ('refusal' in decoded || decoded.events.length !== rows.length) return [...rows]
@@ -162,9 +162,12 @@ export function redecodeRecord(decoder: Decoder, topic: string, rows: RecordRows
   )
 }
 
-/** The events of an erased record, as the record's text could have been. */
-export function textOfErased(rows: RecordRows): string {
-  return JSON.stringify({ lines: rows.map(eventOfErased) })
+/** An erased record as the log could have had it: the events of its columns, of a user who is not named. One that was refused stays so, being empty. */
+export function standInFor(rows: RecordRows): LogRecord {
+  const [first] = rows
+  const kind = first[at.kind]
+  const value = kind === 'sale' || kind === 'refund' ? Buffer.from(JSON.stringify({ lines: rows.map(eventOfErased) })) : new Uint8Array(0)
+  return { offset: first[at.offset] as number, logTimeMs: first[at.logTime] as number, value, headers: null }
 }
 
 function eventOfErased(row: ArchiveRow): Record<string, unknown> {

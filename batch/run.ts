@@ -5,9 +5,10 @@
  * A full run decodes the archive's bytes again first. With other settings or another version it takes their logic into use: it follows the traffic until
  * little is left, cuts a last time, and publishes while no flush commits (docs/decisions/0018).
  */
+import { setTimeout as wait } from 'node:timers/promises'
 import type { PoolClient } from 'pg'
 import type { Decoder } from '#core/decode.ts'
-import { ConflictError, HeldError, OvertakenError, messageOf } from '#core/errors.ts'
+import { ConflictError, HeldError, OvertakenError, SwitchingError, messageOf } from '#core/errors.ts'
 import type { EventLog, Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
 import { views } from '#core/views/all.ts'
 import type { Batch, BatchInputs, InputSums, Publication } from '#store/batches.ts'
@@ -57,12 +58,22 @@ export type BatchOutcome = { readonly batch: Batch; readonly crossCheck: CrossCh
 /** A batch that gives up after so many others overtook it is not alone: something starts batches without end. */
 const attemptsMax = 5
 
+/** While another batch takes other logic into use, which is a matter of seconds. */
+const switchLookEveryMs = 500
+const switchLooksMax = 240
+
 /** Runs a batch; one that another overtook begins again with a new cut. Throws what `runBatch` throws. */
 export async function runBatchToPublication(options: BatchOptions): Promise<BatchOutcome> {
+  let looks = 0
   for (let attempt = 1; ; attempt++) {
     try {
       return await runBatch(options)
     } catch (thrown) {
+      if (thrown instanceof SwitchingError && ++looks < switchLooksMax && !options.signal.aborted) {
+        attempt--
+        await wait(switchLookEveryMs, undefined, { signal: options.signal })
+        continue
+      }
       if (!(thrown instanceof OvertakenError) || attempt === attemptsMax || options.signal.aborted) throw thrown
       options.onStep?.('publish', `another batch was first; begun again: ${thrown.message}`)
     }

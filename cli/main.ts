@@ -6,6 +6,7 @@ import { addBatch } from './commands/batch.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addEngines } from './commands/engines.ts'
+import { addErase } from './commands/erase.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addImport } from './commands/import.ts'
 import { addIngest } from './commands/ingest.ts'
@@ -44,7 +45,7 @@ Examples:
   ./tidemark batch run                           archive, recompute, cross-check and publish`,
   )
 
-for (const add of [addUp, addStatus, addIngest, addImport, addGenerate, addQuery, addVerify, addBatch, addSchedule, addJobs, addReport, addBackfill, addDeadLetters, addSpeed, addSearch, addSeasons, addServe, addEngines, addDoctor, addBackup, addRestore, addReset]) add(program)
+for (const add of [addUp, addStatus, addIngest, addImport, addGenerate, addQuery, addVerify, addBatch, addSchedule, addJobs, addReport, addBackfill, addDeadLetters, addSpeed, addSearch, addSeasons, addServe, addEngines, addErase, addDoctor, addBackup, addRestore, addReset]) add(program)
 await program.parseAsync()
 // An open channel to a supervising parent would keep a finished process alive.
 if (process.connected) process.disconnect()

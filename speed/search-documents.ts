@@ -122,6 +122,8 @@ export function saleDocument({ event, partition, offset, logTimeMs }: SaleAt, ve
   const body = {
     '@timestamp': eventTimeMs,
     ...fields,
+    // No accepted event is without one: this person was erased.
+    userId: fields.userId === '' ? null : fields.userId,
     localDay: formatDay(localDay),
     saleDay: saleDay === null ? null : formatDay(saleDay),
     ...measured,

@@ -10,6 +10,7 @@ import { ConflictError, LossError, messageOf } from '#core/errors.ts'
 import type { EventLog, FoundDocument, LogBatch, LogRecord, SearchDocument, SearchIndex } from '#core/ports.ts'
 import { readCommitted } from '#store/committed.ts'
 import type { Database } from '#store/database.ts'
+import { hashOfUser, readErasedUsers } from '#store/erasures.ts'
 import { readImportPartitions } from '#store/imports.ts'
 import { renewIncarnation } from '#store/incarnation.ts'
 import { filesOfRange } from '#store/register.ts'
@@ -71,6 +72,7 @@ export class SalesFollower implements AsyncDisposable {
   readonly #firstMonth: () => string
   #positions: Map<number, number> | null = null
   #months = new Set<string>()
+  #erased: ReadonlySet<string> = new Set()
   #reading: { readonly batches: AsyncIterator<LogBatch>; readonly partitions: ReadonlySet<number>; readonly abort: AbortController; next: Promise<IteratorResult<LogBatch>> } | null = null
   #held: { readonly batch: LogBatch; readonly sinceMs: number } | null = null
   #retainedAt = 0
@@ -245,6 +247,7 @@ export class SalesFollower implements AsyncDisposable {
   async #index(batches: readonly LogBatch[]): Promise<void> {
     const { database, topic } = this.#options
     const conflicts = await readConflictPositions(database.pool, topic, batches)
+    this.#erased = await readErasedUsers(database.pool)
     const sales: SaleAt[] = []
     for (const { partition, records } of batches) {
       for (const record of records) {
@@ -261,7 +264,9 @@ export class SalesFollower implements AsyncDisposable {
 
   #eventsOf(record: LogRecord): readonly SaleAt['event'][] {
     const decoded = this.#options.decoder.decode(record, this.#options.topic)
-    return 'refusal' in decoded ? [] : decoded.events
+    if ('refusal' in decoded) return []
+    // The log keeps the bytes of those who were erased until its own retention ends.
+    return this.#erased.size === 0 ? decoded.events : decoded.events.map((event) => (this.#erased.has(hashOfUser(event.userId)) ? { ...event, userId: '' } : event))
   }
 
   async #put(documents: readonly (readonly [month: string, document: SearchDocument])[]): Promise<void> {
@@ -316,6 +321,7 @@ export class SalesFollower implements AsyncDisposable {
 
   /** The copy that counts takes the document over; where it lies in another month, or nothing counts, the document there goes. */
   async #settle({ settled, lost }: DueCorrections): Promise<void> {
+    this.#erased = await readErasedUsers(this.#options.database.pool)
     for (const { batch, source, eventId, first } of settled) {
       const version = batch + 1
       const sale = first === null ? null : await this.#saleAt(first, source, eventId)

@@ -14,7 +14,9 @@ import type { Lab } from '#test/lab.ts'
 export class CrashError extends Error {}
 
 export const batchSteps = ['cut', 'archive', 'register', 'recompute', 'cross-check', 'combine', 'publish'] as const
-export type BatchCrashPoint = `batch ${(typeof batchSteps)[number]}` | `lake ${DiskLakeFaultPoint}`
+/** Of a full run beside those; the second only where it takes other logic into use. */
+export type FullStep = 'redecode' | 'switch'
+export type BatchCrashPoint = `batch ${(typeof batchSteps)[number] | FullStep}` | `lake ${DiskLakeFaultPoint}`
 export const batchCrashPoints: readonly BatchCrashPoint[] = [...batchSteps.map((step) => `batch ${step}` as const), ...diskLakeFaultPoints.map((point) => `lake ${point}` as const)]
 export type CrashManner = 'throw' | 'kill'
 export const crashManners: readonly CrashManner[] = ['throw', 'kill']

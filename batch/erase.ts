@@ -1,0 +1,204 @@
+/**
+ * Erasing one person: their id, and the original bytes and headers of every record that carries it, are blanked in the archive and in the tables. Each file is
+ * written anew and swapped in the register, one at a time, so a run that was interrupted goes on where it was. No figure holds a person, and ids of events
+ * and the checksums of their fields stay, so figures, copies and recomputations are what they were.
+ */
+import { ConflictError, InvalidRequestError } from '#core/errors.ts'
+import { namesUser } from '#core/names-user.ts'
+import type { Lake, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
+import type { Database } from '#store/database.ts'
+import { beginErasure, eraseFromTables, findLettersOf, finishErasure, forgetSwapped, hasReference, readSwappedPaths, swapErased } from '#store/erasures.ts'
+import type { ArchiveFile } from '#store/register.ts'
+import { listFiles, registeredPaths } from '#store/register.ts'
+import type { ArchiveRow } from './archive-columns.ts'
+import { ArchiveRows, ArchiveSums, archiveColumns, columnAt } from './archive-columns.ts'
+import { rowGroupBytes, rowGroupRows, writeArchiveFile } from './archive.ts'
+import type { RecordRows } from './file-rows.ts'
+import { readFileRecords } from './file-rows.ts'
+import { orphanFolder } from './orphans.ts'
+import { allRows } from './recompute.ts'
+import { batchSql } from './sql-files.ts'
+
+export type EraseOptions = {
+  readonly database: Database
+  readonly lake: Lake
+  readonly codec: ParquetCodec
+  readonly engine: QueryEngine
+  readonly topics: readonly string[]
+  readonly signal: AbortSignal
+  /** Counts, and changes nothing. */
+  readonly dryRun?: boolean
+  /** Removes old files that hold the person at once, not after the grace of orphans. */
+  readonly now?: boolean
+  readonly onStep?: (detail: string) => void
+  /** Where tests may stop the run: before each swap of a file. */
+  readonly beforeSwap?: (file: ArchiveFile) => Promise<void>
+}
+
+export type Erased = {
+  readonly files: number
+  readonly records: number
+  readonly deadLetters: number
+  readonly references: number
+  readonly filesRemoved: number
+  /** Old files that could not be read, and so were left: they may hold the person. */
+  readonly unreadable: readonly string[]
+}
+
+/** Each round ends with fewer files to do, unless somebody rewrites them all the time. */
+const roundsMax = 10
+
+export async function eraseUser(options: EraseOptions, given: string): Promise<Erased> {
+  const userId = given.normalize('NFC')
+  // oxlint-disable-next-line no-control-regex -- control characters are meant
+  if (userId.trim() === '' || /[\x00-\x1f]/.test(userId)) throw new InvalidRequestError('A user id is expected, as events carry it.')
+  const { database } = options
+  if (options.dryRun === true) return countOnly(options, userId)
+  const erasure = await beginErasure(database.pool, userId)
+  let files = 0
+  let records = 0
+  for (const topic of options.topics) {
+    for (let round = 1; ; round++) {
+      const found = await findFiles(options, topic, userId, await filesOf(database, topic))
+      if (found.length === 0) break
+      if (round === roundsMax) throw new ConflictError(`Files of ${topic} are rewritten as fast as they are blanked: run it again when compaction and batches rest.`)
+      for (const { file, offsets } of found) {
+        options.signal.throwIfAborted()
+        if (!(await blankFile(options, erasure, file, offsets, userId))) continue
+        files++
+        records += offsets.size
+        options.onStep?.(`${topic}: ${records} records in ${files} files blanked`)
+      }
+    }
+  }
+  const { deadLetters, references } = await eraseFromTables(database, erasure, userId)
+  const { removed, unreadable } = options.now === true ? await removeOld(options, userId) : { removed: 0, unreadable: [] }
+  await finishErasure(database.pool, erasure)
+  return { files, records, deadLetters, references, filesRemoved: removed, unreadable }
+}
+
+async function countOnly(options: EraseOptions, userId: string): Promise<Erased> {
+  const { database, topics } = options
+  let files = 0
+  let records = 0
+  for (const topic of topics) {
+    for (const { offsets } of await findFiles(options, topic, userId, await filesOf(database, topic))) {
+      files++
+      records += offsets.size
+    }
+  }
+  const deadLetters = (await findLettersOf(database.pool, userId)).length
+  return { files, records, deadLetters, references: (await hasReference(database.pool, userId)) ? 1 : 0, filesRemoved: 0, unreadable: [] }
+}
+
+async function filesOf({ pool }: Database, topic: string): Promise<ArchiveFile[]> {
+  return (await listFiles(pool, 0, Number.MAX_SAFE_INTEGER)).filter((file) => file.topic === topic && file.rows > 0)
+}
+
+type FoundFile = { readonly file: ArchiveFile; readonly offsets: ReadonlySet<number> }
+
+/** The files that hold the person, and the offsets of the records that do. */
+async function findFiles({ engine }: EraseOptions, topic: string, userId: string, files: readonly ArchiveFile[]): Promise<FoundFile[]> {
+  if (files.length === 0) return []
+  const found = new Map<ArchiveFile, Set<number>>()
+  const byPartition = Map.groupBy(files, ({ partition }) => partition)
+  for (const [partition, offset] of await findRecords(engine, files.map((file) => file.path), userId)) {
+    const file = byPartition.get(partition)?.find(({ fromOffset, toOffset }) => fromOffset <= offset && offset < toOffset)
+    if (file === undefined) throw new ConflictError(`A record at offset ${offset} of ${topic} partition ${partition} lies in no file that was read.`)
+    const offsets = found.get(file) ?? new Set()
+    found.set(file, offsets.add(offset))
+  }
+  return [...found].map(([file, offsets]) => ({ file, offsets }))
+}
+
+async function findRecords(engine: QueryEngine, paths: readonly string[], userId: string): Promise<[partition: number, offset: number][]> {
+  await engine.attach('erasure_files', paths, archiveColumns)
+  try {
+    const found: [number, number][] = []
+    const ofUser = batchSql('rows_of_user').replace(':user', () => `'${userId.replaceAll("'", "''")}'`)
+    for (const [partition, offset] of (await allRows(engine.query(ofUser))) as [bigint, bigint][]) found.push([Number(partition), Number(offset)])
+    for await (const { rows } of engine.query(batchSql('refused_records'))) {
+      for (const [partition, offset, bytes] of rows as readonly (readonly [bigint, bigint, string])[]) {
+        if (namesUser(Buffer.from(bytes, 'base64'), userId)) found.push([Number(partition), Number(offset)])
+      }
+    }
+    return found
+  } finally {
+    await engine.detach('erasure_files')
+  }
+}
+
+/** False where somebody swapped the file meanwhile: it is looked for again. */
+async function blankFile(options: EraseOptions, erasure: number, file: ArchiveFile, offsets: ReadonlySet<number>, userId: string): Promise<boolean> {
+  const sums = new ArchiveSums()
+  const blanked = await writeArchiveFile(options, file, sums, blankedRows(options, file, sums, offsets, userId))
+  await options.beforeSwap?.(file)
+  try {
+    await swapErased(options.database, erasure, file, blanked, offsets.size)
+    return true
+  } catch (thrown) {
+    if (thrown instanceof ConflictError) return false
+    throw thrown
+  }
+}
+
+async function* blankedRows({ engine, signal }: EraseOptions, file: ArchiveFile, sums: ArchiveSums, offsets: ReadonlySet<number>, userId: string): AsyncGenerator<readonly ParquetValues[]> {
+  let group = new ArchiveRows(file.epoch, file.partition, sums)
+  for await (const rows of readFileRecords(engine, file.path)) {
+    const kept = offsets.has(rows[0][at.offset] as number) ? blankRecord(rows, userId) : rows
+    for (const row of kept) group.push(row)
+    if (group.rows < rowGroupRows && group.bytes < rowGroupBytes) continue
+    signal.throwIfAborted()
+    yield group.columns
+    group = new ArchiveRows(file.epoch, file.partition, sums)
+  }
+  if (group.rows > 0) yield group.columns
+}
+
+const at = {
+  offset: columnAt('log_offset'),
+  kind: columnAt('kind'),
+  eventId: columnAt('event_id'),
+  city: columnAt('city'),
+  userId: columnAt('user_id'),
+  headers: columnAt('headers'),
+  bytes: columnAt('bytes'),
+} as const
+
+/** The record without the person. Its other events keep their own users. */
+function blankRecord(rows: RecordRows, userId: string): ArchiveRow[] {
+  return rows.map((row) => {
+    const bare = row.with(at.headers, null).with(at.bytes, null)
+    if (row[at.userId] !== userId) return bare
+    // A record of the topic of users is the person: their id is its event's.
+    return row[at.kind] === 'user' ? bare.with(at.userId, null).with(at.eventId, 'erased').with(at.city, null) : bare.with(at.userId, null)
+  })
+}
+
+/** Files that nothing reads any more, registered or not: those that hold the person go at once. */
+async function removeOld(options: EraseOptions, userId: string): Promise<{ removed: number; unreadable: string[] }> {
+  const { database, lake, engine } = options
+  const candidates = new Set(await readSwappedPaths(database.pool))
+  for (const topic of options.topics) {
+    for (const prefix of [`${topic}/`, `${orphanFolder}${topic}/`]) for await (const { path } of lake.list(prefix)) candidates.add(path)
+  }
+  const known = await registeredPaths(database.pool, [...candidates])
+  let removed = 0
+  const unreadable: string[] = []
+  for (const path of candidates) {
+    if (known.has(path)) continue
+    options.signal.throwIfAborted()
+    if ((await lake.stat(path)) === null) continue
+    const holds = await findRecords(engine, [path], userId).then(
+      (found) => found.length > 0,
+      () => null,
+    )
+    if (holds === null) unreadable.push(path)
+    if (holds !== true) continue
+    await lake.remove(path)
+    await forgetSwapped(database.pool, path)
+    removed++
+    options.onStep?.(`${removed} old files removed`)
+  }
+  return { removed, unreadable }
+}

@@ -1,0 +1,191 @@
+/** Erasing a person: no file of the lake and no table holds them afterwards, and no figure moves. */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { archiveColumns } from '#batch/archive-columns.ts'
+import type { EraseOptions, Erased } from '#batch/erase.ts'
+import { eraseUser } from '#batch/erase.ts'
+import { readLakeRange } from '#batch/lake-range.ts'
+import { allRows } from '#batch/recompute.ts'
+import { openDecoder } from '#core/decode.ts'
+import { parquetCodec } from '#engines/parquet.ts'
+import { hashOfUser } from '#store/erasures.ts'
+import { listFiles } from '#store/register.ts'
+import type { Lab } from '#test/lab.ts'
+import { openLab } from '#test/lab.ts'
+import { runLabBatch } from '#test/lab/crash.ts'
+import { checkExact, readMerged } from '#test/lab/merged.ts'
+import type { MeantAppend } from '#test/lab/shop-stream.ts'
+import { StepWorker } from '#test/lab/step-worker.ts'
+import { sale } from '../../faults/setup.ts'
+
+/** A text that nothing else holds. */
+const person = 'u-7f3a9c1e55'
+const allPartitions = [0, 1, 2]
+let lab: Lab
+
+beforeAll(async () => {
+  lab = await openLab()
+})
+afterAll(async () => lab[Symbol.asyncDispose]())
+beforeEach(async () => lab.clear())
+
+async function count(): Promise<void> {
+  const worker = await StepWorker.open(lab, allPartitions)
+  await worker.readAll()
+  await worker.flush()
+}
+
+function options(more: Partial<EraseOptions> = {}): EraseOptions {
+  const { database, lake, engine, topic } = lab
+  return { database, lake, engine, codec: parquetCodec, topics: [topic], signal: new AbortController().signal, ...more }
+}
+
+/** The same sale by somebody else, as the person's line or as JSON. */
+function saleOf(id: string, user: string, partition = 0): MeantAppend {
+  const { value, ...rest } = sale({ id, partition, quantity: 2 })
+  return { ...rest, value: Buffer.from(Buffer.from(value).toString().replace(`${id},7,`, `${id},${user},`)), partition }
+}
+
+function poisonOf(user: string): MeantAppend {
+  return { partition: 1, value: Buffer.from(`{"eventId":"bad","userId":"${user}","quantity":-1}`), logTimeMs: Date.UTC(2026, 0, 15, 12), meant: null }
+}
+
+/** A shop in which the person bought in every partition, conflicted, and sent what was refused. */
+async function fill(): Promise<void> {
+  const sales = [0, 1, 2].flatMap((partition) => [saleOf(`a${partition}`, person, partition), saleOf(`b${partition}`, 'u-other', partition)])
+  await lab.append([...sales, poisonOf(person), poisonOf('u-other'), sales[0]!])
+  await count()
+  await runLabBatch(lab, { fileOffsetsMax: 2 })
+  await lab.append([saleOf('c', person), saleOf('d', 'u-other')])
+  await count()
+  await runLabBatch(lab)
+}
+
+/** Every file of the lake that holds the text, in its bytes or in any value of its columns. */
+async function filesWith(text: string): Promise<string[]> {
+  const found: string[] = []
+  for (const entry of await readdir(lab.lakeRoot, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const path = join(entry.parentPath, entry.name)
+    // The lake is not cleared between two tests, and each has a topic of its own.
+    if (!path.includes(lab.topic) && !path.includes('/batches/')) continue
+    if ((await readFile(path)).includes(text)) found.push(path)
+    else if (path.endsWith('.parquet') && path.includes(`/${lab.topic}/`)) {
+      await lab.engine.attach('looked_at', [path.slice(lab.lakeRoot.length + 1)], archiveColumns)
+      const columns = archiveColumns.map(({ name, type }) => (type === 'bytes' ? `decode(${name})` : `CAST(${name} AS varchar)`))
+      const rows = await allRows(lab.engine.query(`SELECT 1 AS one FROM looked_at WHERE ${columns.map((column) => `contains(coalesce(${column}, ''), '${text}')`).join(' OR ')}`))
+      if (rows.length > 0) found.push(path)
+      await lab.engine.detach('looked_at')
+    }
+  }
+  return found
+}
+
+async function tablesWith(text: string): Promise<string[]> {
+  const found: string[] = []
+  const { rows } = await lab.database.pool.query<{ tablename: string }>('SELECT tablename FROM pg_tables WHERE schemaname = $1', [lab.database.schema])
+  for (const { tablename } of rows) {
+    const hex = Buffer.from(text).toString('hex')
+    const held = await lab.database.pool.query(`SELECT FROM ${tablename} t WHERE t::text LIKE '%${text}%' OR t::text LIKE '%${hex}%' LIMIT 1`)
+    if (held.rowCount !== 0) found.push(tablename)
+  }
+  return found
+}
+
+const everything: Partial<Erased> = { records: 6, deadLetters: 1, references: 1 }
+
+test('an erased person is in no file of the lake and in no table; figures, copies and a full recompute are what they were', async () => {
+  await fill()
+  await lab.database.pool.query(`INSERT INTO reference_users (user_id, name, log_time_ms, partition, log_offset) VALUES ($1, 'Ada', 1, 0, 0)`, [person])
+  const before = await checkExact(lab)
+  const files = await listFiles(lab.database.pool, 0, 10)
+  expect((await filesWith(person)).length).toBeGreaterThan(3)
+  expect(await tablesWith(person)).toEqual(['dead_letters', 'reference_users'])
+  expect(await eraseUser(options({ dryRun: true }), person)).toMatchObject(everything)
+  expect(await listFiles(lab.database.pool, 0, 10)).toEqual(files)
+
+  const erased = await eraseUser(options({ now: true }), person)
+  expect(erased).toMatchObject({ ...everything, unreadable: [] })
+  expect(erased.filesRemoved).toBe(erased.files)
+  expect(await filesWith(person)).toEqual([])
+  expect(await filesWith('u-other')).not.toEqual([])
+  expect(await tablesWith(person)).toEqual([])
+  expect((await readMerged(lab)).views).toEqual(before.views)
+  expect((await checkExact(lab)).letters).toEqual(before.letters)
+  const { rows } = await lab.database.pool.query('SELECT user_sha256, records, dead_letters, finished_at IS NOT NULL AS finished FROM erasures')
+  expect(rows).toEqual([{ user_sha256: hashOfUser(person), records: 6n, dead_letters: 1n, finished: true }])
+  const swaps = await lab.database.pool.query<{ reason: string }>('SELECT reason FROM archive_swaps')
+  expect(new Set(swaps.rows.map((swap) => swap.reason))).toEqual(new Set(['erased']))
+
+  // Copies that come later are copies still: one that the ledger knows, and one that only the archive does.
+  await lab.append([saleOf('a1', person, 1)])
+  await count()
+  await lab.append([saleOf('a2', person, 2)])
+  const forgetful = await StepWorker.open(lab, allPartitions, 1)
+  await forgetful.readAll()
+  await forgetful.flush()
+  const corrected = await runLabBatch(lab)
+  expect(corrected.crossCheck.summary.correctionsByReason).toEqual({ copy: 1 })
+  await checkExact(lab)
+  const full = await runLabBatch(lab, { full: true })
+  expect(full.crossCheck.summary.result).toBe('exact')
+  expect(full.crossCheck.summary).toMatchObject({ redecoded: { filesChanged: 0, erasedRecords: 6 } })
+  expect((await checkExact(lab)).views).toEqual(before.views)
+})
+
+test('an erasure that is interrupted goes on, and one that meets another rewriting of the same file looks for it again', async () => {
+  await fill()
+  await checkExact(lab)
+  let swaps = 0
+  const killed = eraseUser(
+    options({
+      async beforeSwap() {
+        if (++swaps === 2) throw new Error('killed')
+      },
+    }),
+    person,
+  )
+  await expect(killed).rejects.toThrow('killed')
+  let raced = false
+  const erased = await eraseUser(
+    options({
+      now: true,
+      async beforeSwap() {
+        if (raced) return
+        raced = true
+        await eraseUser(options(), person)
+      },
+    }),
+    person,
+  )
+  expect(erased.unreadable).toEqual([])
+  expect(await filesWith(person)).toEqual([])
+  expect(await tablesWith(person)).toEqual([])
+  await checkExact(lab)
+})
+
+test('a range with an erased record is read back from the lake with the same figures, and other settings decode it from its columns', async () => {
+  await fill()
+  await eraseUser(options(), person)
+  const batches = await readLakeRange({ queryable: lab.database.pool, lake: lab.lake, engine: lab.engine }, lab.topic, 0, 0, 3)
+  const decoder = openDecoder({ zone: 'Pacific/Auckland', currency: 'GBP' })
+  const events: unknown[] = []
+  for await (const { records } of batches!) {
+    for (const record of records) {
+      const decoded = decoder.decode(record, lab.topic)
+      events.push('refusal' in decoded ? decoded : decoded.events.map(({ eventId, userId, totalMinor, eventTimeMs, localHour }) => ({ eventId, userId, totalMinor, eventTimeMs, localHour })))
+    }
+  }
+  const at = Date.UTC(2025, 2, 1, 10)
+  // The line of somebody else has no zone, and is ten in the morning anywhere; the erased one is an instant.
+  expect(events).toEqual([
+    [{ eventId: 'a0', userId: 'erased', totalMinor: 2000, eventTimeMs: at, localHour: 23 }],
+    [{ eventId: 'b0', userId: 'u-other', totalMinor: 2000, eventTimeMs: at - 13 * 3_600_000, localHour: 10 }],
+    [{ eventId: 'a0', userId: 'erased', totalMinor: 2000, eventTimeMs: at, localHour: 23 }],
+  ])
+  const full = await runLabBatch({ ...lab, topic: lab.topic, oracle: lab.oracle, decoder }, { full: true })
+  expect(full.crossCheck.summary.logic).toMatchObject({ erasedRecords: 6, refusedAnew: 0 })
+  const { rows } = await lab.database.pool.query<{ day: string; sales: bigint }>(`SELECT local_day AS day, sum(transactions)::bigint AS sales FROM merged_revenue GROUP BY 1 ORDER BY 1`)
+  expect(rows).toEqual([{ day: '2025-03-01', sales: 8n }])
+})
