@@ -16,6 +16,7 @@ import { runBatchAndTidy } from './batch-layer.ts'
 import type { Environment } from './environment.ts'
 import { transactionsTopic } from './environment.ts'
 import type { Logger } from './logger.ts'
+import { deliverNew } from './report-delivery.ts'
 import { reportOptions } from './report-layer.ts'
 import type { Settings } from './settings.ts'
 
@@ -67,10 +68,10 @@ export function batchWork(environment: Environment, say: AskOptions['say'], gate
       if (restated.length > 0) isShared = false
       for (const { kind, period, version } of restated) say({ kind, period, version }, 'report restated')
     },
-    async deliver() {
-      if (isShared) return
-      await shareReports({ database: environment.database, engine: await environment.queryEngine() })
+    async deliver(signal) {
+      if (!isShared) await shareReports({ database: environment.database, engine: await environment.queryEngine() })
       isShared = true
+      await deliverNew(environment, signal, say)
     },
   }
 }

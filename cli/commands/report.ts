@@ -10,6 +10,7 @@ import { findReport, listReports, readReport } from '#store/reports.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions } from '../command.ts'
 import { Progress, count, print, printJson, printTable } from '../output.ts'
+import { addReportDelivery } from './report-delivery.ts'
 import { headlines, money, parseFormat, readPublishedFile, reportOptions } from '../report-layer.ts'
 
 const examples: Readonly<Record<ReportKind, string>> = { monthly: '2025-03', quarterly: '2025-Q1', seasonal: '2025-spring', yearly: '2025' }
@@ -23,6 +24,7 @@ export function addReport(program: Command): void {
   addListing(report)
   addShowing(report)
   addExport(report)
+  addReportDelivery(report)
 }
 
 function addMaking(report: Command, kind: ReportKind): void {
