@@ -12,10 +12,12 @@ export type RecordRows = readonly [ArchiveRow, ...ArchiveRow[]]
 
 let tables = 0
 
-/** Throws CorruptError where a value is none of its column. */
-export async function* readFileRecords(engine: QueryEngine, path: string): AsyncGenerator<RecordRows> {
+/** Of one file, or of several files of one partition as if they were one. Throws CorruptError where a value is none of its column. */
+export async function* readFileRecords(engine: QueryEngine, files: string | readonly string[]): AsyncGenerator<RecordRows> {
+  const paths = typeof files === 'string' ? [files] : files
+  const path = paths.length === 1 ? paths[0]! : `One of ${paths.length} files from ${paths[0]} on`
   const table = `file_rows_${++tables}`
-  await engine.attach(table, [path], archiveColumns)
+  await engine.attach(table, paths, archiveColumns)
   try {
     let record: [ArchiveRow, ...ArchiveRow[]] | null = null
     for await (const { rows } of engine.query(selectOf(table))) {

@@ -4,7 +4,9 @@
  */
 import type { Lake, LakeEntry } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
+import { TidemarkError } from '#core/errors.ts'
 import { registeredPaths } from '#store/register.ts'
+import { forgetSwapped, oldestRunningMs, readSwapped } from '#store/swaps.ts'
 
 export type OrphanOptions = {
   readonly database: Database
@@ -15,32 +17,87 @@ export type OrphanOptions = {
   readonly orphanAfterMs: number
   /** Deleted when older than this. */
   readonly deleteAfterMs: number
+  /** Tells people's table in the query engine what is registered now, before files that it may still name leave their places. */
+  readonly share?: () => Promise<void>
 }
 
 export const orphanFolder = '_orphans/'
 const pathsPerQuery = 1000
 
+export type Swept = {
+  readonly moved: string[]
+  readonly deleted: number
+  /** Files that were swapped for others and stay where they are for now: somebody may still read them. */
+  readonly waiting: number
+}
+
 /** Resolves to the paths it moved aside and how many it deleted. */
-export async function sweepOrphans(options: OrphanOptions): Promise<{ moved: string[]; deleted: number }> {
+export async function sweepOrphans(options: OrphanOptions): Promise<Swept> {
+  const { database, lake } = options
+  const grace = await openGrace(options)
   const moved: string[] = []
+  let waiting = 0
   for (const folder of [...options.topics, 'reports']) {
-    for await (const entries of chunks(options.lake.list(`${folder}/`))) {
+    for await (const entries of chunks(lake.list(`${folder}/`))) {
       const old = entries.filter((entry) => entry.modifiedMs <= options.nowMs - options.orphanAfterMs)
-      const registered = await registeredPaths(options.database.pool, old.map((entry) => entry.path))
+      const paths = old.map((entry) => entry.path)
+      const registered = await registeredPaths(database.pool, paths)
+      const swapped = await readSwapped(database.pool, paths)
       for (const { path } of old) {
         if (registered.has(path)) continue
-        await options.lake.move(path, orphanFolder + path.split('/').map((segment) => segment.replace(/^_+/, 'unfinished.')).join('/'))
+        if (!(await grace(swapped.get(path)))) {
+          waiting++
+          continue
+        }
+        await lake.move(path, asideOf(path))
         moved.push(path)
       }
     }
   }
-  let deleted = 0
-  for await (const entry of options.lake.list(orphanFolder)) {
-    if (entry.modifiedMs > options.nowMs - options.deleteAfterMs) continue
-    await options.lake.remove(entry.path)
-    deleted++
+  return { moved, deleted: await deleteOrphans(options), waiting }
+}
+
+/**
+ * Whether a file may leave its place, by when a swap took it out of the register; one that was never registered may. Its own time is that of its writing. A
+ * batch that began before the swap reads it for as long as it runs, and people's table in the query engine names it until it is told anew.
+ */
+async function openGrace({ database, nowMs, orphanAfterMs, share }: OrphanOptions): Promise<(swappedMs: number | undefined) => Promise<boolean>> {
+  const until = Math.min(nowMs, (await oldestRunningMs(database.pool)) ?? nowMs) - orphanAfterMs
+  let isTold: boolean | null = null
+  return async (swappedMs) => {
+    if (swappedMs === undefined) return true
+    if (swappedMs > until) return false
+    isTold ??= await (share ?? (() => Promise.resolve()))().then(
+      () => true,
+      (thrown: unknown) => {
+        if (thrown instanceof TidemarkError) return false
+        throw thrown
+      },
+    )
+    return isTold
   }
-  return { moved, deleted }
+}
+
+export function asideOf(path: string): string {
+  return orphanFolder + path.split('/').map((segment) => segment.replace(/^_+/, 'unfinished.')).join('/')
+}
+
+/** What the register knows again, after the database was put back, waits for whoever needs it next. */
+async function deleteOrphans({ database, lake, nowMs, deleteAfterMs }: OrphanOptions): Promise<number> {
+  let deleted = 0
+  for await (const entries of chunks(lake.list(orphanFolder))) {
+    const old = entries.filter((entry) => entry.modifiedMs <= nowMs - deleteAfterMs)
+    const paths = old.map((entry) => entry.path.slice(orphanFolder.length))
+    const registered = await registeredPaths(database.pool, paths)
+    const swapped = await readSwapped(database.pool, paths)
+    for (const [at, { path }] of old.entries()) {
+      if (registered.has(paths[at]!) || (swapped.get(paths[at]!) ?? 0) > nowMs - deleteAfterMs) continue
+      await lake.remove(path)
+      if (swapped.has(paths[at]!)) await forgetSwapped(database.pool, [paths[at]!])
+      deleted++
+    }
+  }
+  return deleted
 }
 
 async function* chunks(entries: AsyncIterable<LakeEntry>): AsyncGenerator<LakeEntry[]> {

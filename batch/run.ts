@@ -24,7 +24,6 @@ import { pathsOfOtherLogic } from '#store/pending-files.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
 import { checkTiling, listFiles } from '#store/register.ts'
-import { archiveColumns } from './archive-columns.ts'
 import { archiveUpTo } from './archive.ts'
 import type { CrossCheck } from './cross-check.ts'
 import { crossCheck } from './cross-check.ts'
@@ -32,6 +31,7 @@ import type { Recomputed } from './recompute.ts'
 import { attachAll, recompute } from './recompute.ts'
 import type { Redecoded } from './redecode.ts'
 import { addRedecoded, nothingRedecoded, redecodeFiles } from './redecode.ts'
+import { shareArchive } from './share.ts'
 import { takeLogic } from './take-logic.ts'
 
 export type BatchStep = 'cut' | 'archive' | 'redecode' | 'recompute' | 'switch' | 'cross-check' | 'combine' | 'publish'
@@ -156,7 +156,7 @@ async function finishBatch(options: RunOptions, begun: Batch, owner: PoolClient,
     const { corrections } = check
     await clock.measure('publish', () => publish(database, { batch, corrections, eventsRead, eventsCounted, crossCheck: summary, ...(change && { logic: change }) }))
     options.onStep?.('publish', `batch ${batch.batch} serves`)
-    await share(options, [...computed.oldFiles, ...computed.files])
+    await share(options)
     await noteRun(database.pool, batch.batch, clock.ms, computed.inputs())
     return { batch: await readBatch(database.pool, batch.batch), crossCheck: { ...check, summary }, files: computed.archived }
   } catch (thrown) {
@@ -289,13 +289,12 @@ async function publish(database: Database, publication: Publication): Promise<vo
   }
 }
 
-/** People who ask the query engine themselves find the archive up to the horizon under the topic's name. The batch serves whether that can be told or not. */
-async function share({ engine, topic, onStep }: BatchOptions, files: readonly ArchiveFile[]): Promise<void> {
-  const paths = files.filter((file) => file.rows > 0).map((file) => file.path)
+/** People who ask the query engine themselves find the archive up to the horizon. The batch serves whether that can be told or not. */
+async function share(options: BatchOptions): Promise<void> {
   try {
-    await engine.share?.(topic, paths, archiveColumns)
+    await shareArchive(options)
   } catch (thrown) {
-    onStep?.('publish', `the query engine's own table ${topic} stays as it was: ${messageOf(thrown)}`)
+    options.onStep?.('publish', `the query engine's own table ${options.topic} stays as it was: ${messageOf(thrown)}`)
   }
 }
 

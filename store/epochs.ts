@@ -9,7 +9,7 @@ import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 
 /** Two-key advisory locks: the first key is the store's schema, the second one of these. */
-export const lockPurpose = { epoch: 1, publish: 2, archive: 3, merge: 4, batch: 5, liveMerge: 6, migrate: 7, searchFollower: 8, imports: 9 } as const
+export const lockPurpose = { epoch: 1, publish: 2, archive: 3, merge: 4, batch: 5, liveMerge: 6, migrate: 7, searchFollower: 8, imports: 9, share: 10 } as const
 
 const cutLockTimeoutMs = 2_000
 const cutTriesMax = 30

@@ -260,6 +260,24 @@ export async function listFiles(queryable: Queryable, aboveEpoch: number, toEpoc
   return selectFiles(queryable, 'epoch > $1 AND epoch <= $2', [aboveEpoch, toEpoch])
 }
 
+/** Every registered file with what compaction must know beside it: whether its columns are of the store's own logic. */
+export async function listCompactable(queryable: Queryable): Promise<{ readonly files: ArchiveFile[]; readonly currentEpoch: number }> {
+  const [state] = await run<{ epoch: bigint }>(queryable, 'SELECT epoch FROM lake_state')
+  const files = await selectFiles(
+    queryable,
+    /* sql */ `coalesce(logic_version, '') IN (SELECT coalesce(logic_version, '') FROM lake_state UNION ALL SELECT '')
+      AND path NOT IN (SELECT replaces FROM pending_files)`,
+    [],
+  )
+  return { files, currentEpoch: Number(state!.epoch) }
+}
+
+/** The full batch that reads the archive file by file just now, or waits for a person's word to put its own files there; null where there is none. */
+export async function fullBatchUnderWay(queryable: Queryable): Promise<number | null> {
+  const [row] = await run<{ batch: bigint }>(queryable, `SELECT batch FROM batches WHERE kind = 'full' AND status IN ('running', 'held') ORDER BY batch LIMIT 1`)
+  return row === undefined ? null : Number(row.batch)
+}
+
 /** Registered files of a partition that hold some of the offsets `from` inclusive to `to` exclusive, in order. */
 export async function filesOfRange(queryable: Queryable, topic: string, partition: number, from: number, to: number): Promise<ArchiveFile[]> {
   return selectFiles(queryable, 'topic = $1 AND partition = $2 AND from_offset < $4 AND to_offset > $3', [topic, partition, from, to])

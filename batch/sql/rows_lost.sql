@@ -1,0 +1,7 @@
+-- one row: how many rows of the merged files are not in the file that they were merged into, to the last column
+SELECT CAST(count(*) AS bigint) AS row_count
+FROM (
+  SELECT * FROM merged_from
+  EXCEPT
+  SELECT * FROM merged_into
+) lost
