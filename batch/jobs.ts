@@ -10,6 +10,8 @@ export type JobsOptions = {
   readonly namespace: string
   /** The first by default. */
   readonly queue?: QueueName
+  /** A worker that is silent for so long has its job given to another; BullMQ's half a minute by default. */
+  readonly lockMs?: number
 }
 
 /** Archiving has a queue of its own, so that an hour's batch does not hold it up, and its many jobs do not push the others out of the history. */
@@ -36,8 +38,8 @@ const template = { attempts: 1, removeOnComplete: keptJobs, removeOnFail: keptJo
 /** BullMQ's answer when several instances register one scheduler at once (its PostgreSQL backend): the scheduler is there all the same. */
 const schedulerRaceCode = -10
 
-export function openJobs({ url, namespace, queue: name = queueNames[0] }: JobsOptions, onError: (thrown: unknown) => void): Jobs {
-  const { queue, openWorker } = isRedis(url) ? onRedis(url, namespace, name) : onPostgres(url, namespace, name)
+export function openJobs({ url, namespace, queue: name = queueNames[0], lockMs = 30_000 }: JobsOptions, onError: (thrown: unknown) => void): Jobs {
+  const { queue, openWorker } = isRedis(url) ? onRedis(url, namespace, name, lockMs) : onPostgres(url, namespace, name, lockMs)
   queue.on('error', onError)
   const workers: Worker[] = []
 
@@ -167,17 +169,21 @@ function isRedis(url: string): boolean {
 
 type Backend = { readonly queue: Queue; readonly openWorker: (process: () => Promise<void>) => Worker }
 
-function onRedis(url: string, namespace: string, name: QueueName): Backend {
-  // In braces, so that all keys of the queue are in one slot of a Redis cluster.
-  const options = { connection: redisConnection(url), prefix: `{${namespace}}` }
-  return { queue: new Queue(name, options), openWorker: (process) => new Worker(name, process, { ...options, concurrency: 1 }) }
+function workerOptions(lockMs: number): { concurrency: number; lockDuration: number; stalledInterval: number } {
+  return { concurrency: 1, lockDuration: lockMs, stalledInterval: lockMs }
 }
 
-function onPostgres(url: string, namespace: string, name: QueueName): Backend {
+function onRedis(url: string, namespace: string, name: QueueName, lockMs: number): Backend {
+  // In braces, so that all keys of the queue are in one slot of a Redis cluster.
+  const options = { connection: redisConnection(url), prefix: `{${namespace}}` }
+  return { queue: new Queue(name, options), openWorker: (process) => new Worker(name, process, { ...options, ...workerOptions(lockMs) }) }
+}
+
+function onPostgres(url: string, namespace: string, name: QueueName, lockMs: number): Backend {
   const backend = withBackend(createPostgresBackend)
   const connection = { connectionString: url, schema: namespace, migrate: true }
   const queue = new backend.Queue(name, { connection })
-  const openWorker = (process: () => Promise<void>) => new backend.Worker(name, process, { connection, concurrency: 1 })
+  const openWorker = (process: () => Promise<void>) => new backend.Worker(name, process, { connection, ...workerOptions(lockMs) })
   // Their types differ in the backend only, which nothing here reaches for.
   return { queue, openWorker } as unknown as Backend
 }

@@ -1,16 +1,9 @@
 /** The nightly schedule on either backend of BullMQ. Row L12 of the fault catalogue: Redis emptied, away at the start, restarted without its file. */
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openJobs } from '#batch/jobs.ts'
 import { nightlyId, nightlyPattern, runSchedule } from '#batch/schedule.ts'
 import { testEngine, whereMissing } from '#test/engines.ts'
-import { freePort } from '#test/free-port.ts'
+import { OwnRedis } from '#test/lab/own-redis.ts'
 import type { TestPostgres } from '#test/postgres.ts'
 import { freshSchema, openTestPostgres } from '#test/postgres.ts'
 import { waitUntil } from '#test/wait-until.ts'
@@ -110,86 +103,52 @@ describe.skipIf(redisUrl === null)(`on Redis${whereMissing('redis')}`, () => {
 })
 
 describe.skipIf(redisUrl === null)(`L12 a Redis that fails${whereMissing('redis')}`, () => {
-  let folder: string
-  let port: number
-  let server: ChildProcess | null
+  let redis: OwnRedis
   beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'tidemark-redis-'))
-    port = await freePort()
-    server = null
+    redis = await OwnRedis.prepare()
   })
-  afterEach(async () => {
-    await stop()
-    await rm(folder, { recursive: true, force: true })
-  })
-
-  async function start(...options: readonly string[]): Promise<void> {
-    server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...options], { stdio: 'ignore' })
-    await waitUntil('Redis to answer', () => command('PING').then((answer) => answer.includes('PONG'), () => false))
-  }
-
-  async function stop(): Promise<void> {
-    if (server === null || server.exitCode !== null || server.signalCode !== null) return
-    const ended = once(server, 'exit')
-    server.kill('SIGKILL')
-    await ended
-  }
-
-  /** One inline command, and the answer's first bytes. */
-  async function command(text: string): Promise<string> {
-    const socket = connect(port, '127.0.0.1')
-    try {
-      await once(socket, 'connect')
-      socket.write(`${text}\r\n`)
-      const [answer] = (await once(socket, 'data')) as [Buffer]
-      return answer.toString()
-    } finally {
-      socket.destroy()
-    }
-  }
-
-  const url = (): string => `redis://127.0.0.1:${port}`
+  afterEach(() => redis[Symbol.asyncDispose]())
 
   test('emptied while a job runs: the schedule is made again, and what is due is asked for once more', async () => {
-    await start()
+    await redis.start()
     let release = (): void => undefined
     const held = new Promise<void>((resolve) => {
       release = resolve
     })
-    await using layer = new Asking(url(), 'l12', nightly, () => held)
+    await using layer = new Asking(redis.url, 'l12', nightly, () => held)
     await waitUntil('the job to run', async () => layer.asked === 1)
-    await command('FLUSHALL')
+    await redis.command('FLUSHALL')
     await waitUntil('the schedule to be back', () => layer.nextRunMs())
     release()
     await waitUntil('what is due to be asked for', async () => layer.asked === 2)
   })
 
   test('restarted without its file: the schedule is made again', async () => {
-    await start('--appendonly', 'no')
-    await using layer = new Asking(url(), 'l12', nightly)
+    await redis.start('--appendonly', 'no')
+    await using layer = new Asking(redis.url, 'l12', nightly)
     await waitUntil('the first asking', async () => layer.asked === 1)
-    await stop()
-    await start('--appendonly', 'no')
+    await redis.stop()
+    await redis.start('--appendonly', 'no')
     await waitUntil('the schedule to be back', () => layer.nextRunMs().catch(() => null), 30_000)
     await waitUntil('what is due to be asked for', async () => layer.asked === 2, 30_000)
   })
 
   test('away at the start: the layer runs, says so, and asks when it is there', async () => {
-    await using layer = new Asking(url(), 'l12', nightly)
+    await using layer = new Asking(redis.url, 'l12', nightly)
     await waitUntil('it to say so', async () => layer.errors.length > 0)
     expect(layer.asked).toBe(0)
-    await start()
+    await redis.start()
     await waitUntil('the first asking', async () => layer.asked >= 1, 40_000)
   })
 
   test('full, without eviction: nothing is lost silently, and it goes on when there is room', async () => {
-    await start('--maxmemory', '2mb', '--maxmemory-policy', 'noeviction')
-    await command(`SET filler ${'x'.repeat(900_000)}`)
-    await command('CONFIG SET maxmemory 1')
-    await using layer = new Asking(url(), 'l12', nightly)
+    await redis.start('--maxmemory', '2mb', '--maxmemory-policy', 'noeviction')
+    await redis.command(`SET filler ${'x'.repeat(900_000)}`)
+    await redis.command('CONFIG SET maxmemory 1')
+    await using layer = new Asking(redis.url, 'l12', nightly)
     await waitUntil('it to say so', async () => layer.errors.length > 0)
-    await command('DEL filler')
-    await command('CONFIG SET maxmemory 0')
+    await redis.command('DEL filler')
+    await redis.command('CONFIG SET maxmemory 0')
     await waitUntil('the first asking', async () => layer.asked >= 1, 40_000)
   })
 })
