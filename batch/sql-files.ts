@@ -2,11 +2,23 @@
 import { readFileSync } from 'node:fs'
 import type { View } from '#core/views/view.ts'
 
-<<<<<<< main
-export type SqlFile = View['name'] | 'counted_events' | 'copy_places' | 'counts' | 'read_sums' | 'product_names' | 'events_at' | 'events_of_ids' | 'records_at' | 'accounts' | 'letters' | 'ledger' | 'rows_of_user' | 'refused_records' | 'period_events'
-=======
-export type SqlFile = View['name'] | 'counted_events' | 'copy_places' | 'rows_lost' | 'counts' | 'read_sums' | 'product_names' | 'events_at' | 'events_of_ids' | 'records_of_file' | 'records_at' | 'accounts' | 'letters' | 'ledger' | 'period_events'
->>>>>>> local
+export type SqlFile =
+  | View['name']
+  | 'counted_events'
+  | 'copy_places'
+  | 'rows_lost'
+  | 'counts'
+  | 'read_sums'
+  | 'product_names'
+  | 'events_at'
+  | 'events_of_ids'
+  | 'records_at'
+  | 'accounts'
+  | 'letters'
+  | 'ledger'
+  | 'rows_of_user'
+  | 'refused_records'
+  | 'period_events'
 
 const texts = new Map<SqlFile, string>()
 
