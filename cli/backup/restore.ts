@@ -29,6 +29,7 @@ import { damaged, lakeFile, readManifest, tableFile } from './manifest.ts'
 import { leftOut } from './write.ts'
 
 const chunkBytes = 1024 * 1024
+const insufficientPrivilege = '42501'
 
 export type RestoreOptions = {
   /** What `tidemark backup` wrote. */
@@ -108,6 +109,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   } catch (thrown) {
     await dropAfterFailure(url, [loading, logLoading])
     signal.throwIfAborted()
+    if ((thrown as { code?: unknown }).code === insufficientPrivilege) throw new ConfigError(`The user of DATABASE_URL may not make the schema ${schema}: GRANT CREATE ON DATABASE … TO it, and restore again.`, { schema }, thrown)
     throw thrown
   } finally {
     signal.removeEventListener('abort', stop)

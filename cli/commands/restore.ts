@@ -1,4 +1,5 @@
-import { resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { openDecoder } from '#core/decode.ts'
 import { ConfigError } from '#core/errors.ts'
@@ -96,10 +97,12 @@ async function checkFolder(folder: string, options: RestoreCommandOptions, signa
 
 async function checkStore(options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep, progress: Progress): Promise<void> {
   const settings = settingsOf(options)
+  // Nothing is set up only to be looked at.
+  if (settings.databaseUrl === '' && !existsSync(join(settings.dataDirectory, 'postgres'))) throw noStore(settings.dataDirectory)
   await withPlace(settings, options, async ({ url, lake }) => {
     await using database = openDatabase({ url, schema: settings.schema, connectionsMax: 2, applicationName: 'tidemark restore --check' })
     const [store] = await run<{ present: boolean }>(database.pool, 'SELECT to_regclass($1) IS NOT NULL AS present', [`${settings.schema}.lake_state`])
-    if (store?.present !== true) throw new ConfigError(`There is no store in schema ${settings.schema} to check. Name a backup's folder, or the --data folder of a store.`)
+    if (store?.present !== true) throw noStore(`schema ${settings.schema}`)
     const files: RegisteredFile[] = await registeredLakeFiles(database.pool, settings.schema)
     const faults = await compareWithLake(lake, files, { deep: options.deep === true, signal, onFile: (done) => onStep('lake', `${done} of ${files.length} files`) })
     const registerFault = await findRegisterFault(database)
@@ -108,6 +111,10 @@ async function checkStore(options: RestoreCommandOptions, signal: AbortSignal, o
     else print(`${count(faults.checked - faults.missing.length - faults.damaged.length)} of ${count(files.length)} registered files are in the lake${options.deep === true ? ' with the bytes that were registered' : ''}.`)
     conclude(faults, registerFault, options)
   })
+}
+
+function noStore(where: string): ConfigError {
+  return new ConfigError(`There is no store in ${where} to check. Name a backup's folder, or the --data folder of a store.`)
 }
 
 async function withPlace(settings: Settings, options: CommonOptions, work: (place: Place, resources: AsyncDisposableStack) => Promise<void>): Promise<void> {

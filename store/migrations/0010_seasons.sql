@@ -26,18 +26,16 @@ ALTER TABLE seasons ALTER COLUMN last_month SET NOT NULL;
 ALTER TABLE seasons ALTER COLUMN last_day SET NOT NULL;
 ALTER TABLE seasons ADD FOREIGN KEY (version) REFERENCES season_versions ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
 
--- As before, and in every year of the calendar: the year before 1 is 0000.
+-- As before; and what lies before the first season of the year 1, the first that an event may have, is of the year 0000.
 CREATE OR REPLACE FUNCTION season_of(day date) RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT lpad(y.year::text, greatest(4, length(y.year::text)), '0') || '-' || s.name
-  FROM lake_state l
-  CROSS JOIN LATERAL (SELECT extract(month FROM day)::int AS month, extract(day FROM day)::int AS day, extract(year FROM day)::int AS year) d
-  JOIN seasons s ON s.version = l.season_version
-  CROSS JOIN LATERAL (
-    SELECT (s.first_month, s.first_day) <= (d.month, d.day) AS begun,
-      -- Years before the first are counted from -1.
-      CASE WHEN d.year < 0 THEN d.year + 1 ELSE d.year END - CASE WHEN (s.first_month, s.first_day) <= (d.month, d.day) THEN 0 ELSE 1 END AS year
-  ) y
-  ORDER BY y.begun DESC, s.first_month DESC, s.first_day DESC LIMIT 1
+  SELECT coalesce(
+    (SELECT to_char(day, 'YYYY') || '-' || s.name FROM seasons s, lake_state
+      WHERE s.version = lake_state.season_version
+        AND (s.first_month, s.first_day) <= (extract(month FROM day)::int, extract(day FROM day)::int)
+      ORDER BY s.first_month DESC, s.first_day DESC LIMIT 1),
+    (SELECT to_char(extract(year FROM day) - 1, 'FM0000') || '-' || s.name FROM seasons s, lake_state
+      WHERE s.version = lake_state.season_version
+      ORDER BY s.first_month DESC, s.first_day DESC LIMIT 1))
 $$;
 
 -- Which Tidemark brought the schema to where it is: an older one says so when it refuses the store.

@@ -184,7 +184,7 @@ describe('broken off', () => {
 
   test('at any step, a backup leaves nothing', async () => {
     const steps: string[] = []
-    await backUp(lab, folder.next(), { onStep: (step, detail) => steps.push(`${step} ${detail}`) })
+    await backUp(lab, folder.next(), { onStep: (step, detail) => void steps.push(`${step} ${detail}`) })
     expect(steps.length).toBeGreaterThan(10)
     for (const at of [0, steps.findIndex((step) => step.includes('ledger_pages')), steps.length - 1]) {
       const stopping = new AbortController()
@@ -203,7 +203,7 @@ describe('broken off', () => {
     const digest = await digestOfStore(lab)
     const schema = await freshSchema(lab.url, 'again')
     const steps: string[] = []
-    await putBack(lab, directory, { schema: await freshSchema(lab.url, 'steps'), onStep: (step, detail) => steps.push(`${step} ${detail}`) })
+    await putBack(lab, directory, { schema: await freshSchema(lab.url, 'steps'), onStep: (step, detail) => void steps.push(`${step} ${detail}`) })
     for (const at of [steps.findIndex((step) => step.includes('ledger_pages')), steps.length - 1]) {
       const stopping = new AbortController()
       const onStep = (step: string, detail: string): void => {
