@@ -7,7 +7,7 @@ import { ConflictError, InvalidRequestError } from '#core/errors.ts'
 import { namesUser } from '#core/names-user.ts'
 import type { Lake, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
-import { beginErasure, eraseFromTables, findLettersOf, finishErasure, forgetSwapped, hasReference, readSwappedPaths, swapErased } from '#store/erasures.ts'
+import { beginErasure, eraseFromTables, findLettersOf, finishErasure, forgetSwapped, hasReference, readStalePending, readSwappedPaths, swapErased } from '#store/erasures.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { listFiles, registeredPaths } from '#store/register.ts'
 import type { ArchiveRow } from './archive-columns.ts'
@@ -178,11 +178,13 @@ function blankRecord(rows: RecordRows, userId: string): ArchiveRow[] {
 /** Files that nothing reads any more, registered or not: those that hold the person go at once. */
 async function removeOld(options: EraseOptions, userId: string): Promise<{ removed: number; unreadable: string[] }> {
   const { database, lake, engine } = options
-  const candidates = new Set(await readSwappedPaths(database.pool))
+  const stale = await readStalePending(database.pool)
+  const candidates = new Set([...(await readSwappedPaths(database.pool)), ...stale])
   for (const topic of options.topics) {
     for (const prefix of [`${topic}/`, `${orphanFolder}${topic}/`]) for await (const { path } of lake.list(prefix)) candidates.add(path)
   }
   const known = await registeredPaths(database.pool, [...candidates])
+  for (const path of stale) known.delete(path)
   let removed = 0
   const unreadable: string[] = []
   for (const path of candidates) {

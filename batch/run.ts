@@ -8,6 +8,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { PoolClient } from 'pg'
 import type { Decoder } from '#core/decode.ts'
+import { decoderOf } from '#core/decode.ts'
 import { ConflictError, HeldError, OvertakenError, SwitchingError, messageOf } from '#core/errors.ts'
 import type { EventLog, Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
 import { views } from '#core/views/all.ts'
@@ -103,13 +104,16 @@ export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
   owner.on('error', () => undefined)
   try {
     const batch = await beginBatch(database, owner, cut.epoch, options.full === true ? 'full' : 'incremental', decoder.logicVersion)
-    return await finishBatch({ ...options, clock }, batch, owner, isSwitch ? logic.version : null)
+    // What is archived on the way to other logic is decoded with that of before, as far as this code still knows it: so nothing is left in the archive that is
+    // not the store's where this run fails, and what the change of logic changes is told of every record.
+    const archiveDecoder = (isSwitch ? decoderOf(logic.version!) : null) ?? decoder
+    return await finishBatch({ ...options, clock, archiveDecoder }, batch, owner, isSwitch ? logic.version : null)
   } finally {
     owner.release(true)
   }
 }
 
-type RunOptions = BatchOptions & { readonly clock: StepClock }
+type RunOptions = BatchOptions & { readonly clock: StepClock; readonly archiveDecoder: Decoder }
 
 /** Milliseconds by step; a step that is done several times adds up. */
 class StepClock {
@@ -269,6 +273,7 @@ async function archive(options: RunOptions, batch: Batch, epoch: number): Promis
   const files = await archiveUpTo(
     {
       ...options,
+      decoder: options.archiveDecoder,
       onFile: (file) => {
         rows += file.rows
         options.onStep?.('archive', `${rows} rows in the lake`)

@@ -31,6 +31,12 @@ export type Decoder = {
   decode(record: RecordToDecode, topic: string): Decoded
 }
 
+/** The decoder that a logic version names; null where that was another version of this code. */
+export function decoderOf(logicVersion: string): Decoder | null {
+  const [, version, zone, currency] = /^decode (\d+); zone (.+); currency ([A-Z]{3})$/.exec(logicVersion) ?? []
+  return zone === undefined || currency === undefined || Number(version) !== decodeVersion ? null : openDecoder({ zone, currency })
+}
+
 /** Throws RangeError for an unknown zone or currency: settings are checked before they come here. */
 export function openDecoder(settings: ShopSettings): Decoder {
   const exponent = currencyExponent(settings.currency)

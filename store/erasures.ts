@@ -67,6 +67,12 @@ export async function readSwappedPaths(queryable: Queryable): Promise<string[]> 
   return (await run<{ path: string }>(queryable, 'SELECT path FROM swapped_files ORDER BY path')).map((row) => row.path)
 }
 
+/** Files that no publication can put in the place of another any more, since that one was blanked meanwhile. */
+export async function readStalePending(queryable: Queryable): Promise<string[]> {
+  const rows = await run<{ path: string }>(queryable, 'SELECT path FROM pending_files p WHERE NOT EXISTS (SELECT FROM archive_files f WHERE f.path = p.replaces)')
+  return rows.map((row) => row.path)
+}
+
 export async function forgetSwapped(queryable: Queryable, path: string): Promise<void> {
   await run(queryable, 'DELETE FROM swapped_files WHERE path = $1', [path])
 }

@@ -1,11 +1,19 @@
 /** New logic over all of history: `batch run --full` with other settings, beside live traffic. The oracle knows both zones by itself. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openDecoder } from '#core/decode.ts'
 import type { Decoder } from '#core/decode.ts'
-import { LogicError, SwitchingError } from '#core/errors.ts'
+import { HeldError, LogicError, SwitchingError } from '#core/errors.ts'
+import { sweepOrphans } from '#batch/orphans.ts'
 import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
+import { acceptHeldBatch, runBatchToPublication } from '#batch/run.ts'
 import { readPointer, resumePublishing, rollBack } from '#store/batches.ts'
-import { readLogic } from '#store/logic.ts'
+import { readHorizon } from '#store/epochs.ts'
+import { checkWorkerLogic, readLogic } from '#store/logic.ts'
+import { readPendingFiles } from '#store/pending-files.ts'
+import { listFiles } from '#store/register.ts'
 import { agreeOnLogic, checkLogic } from '#store/partitions.ts'
 import { pruneStore } from '#store/prune.ts'
 import type { Lab } from '#test/lab.ts'
@@ -19,6 +27,9 @@ import type { MeantAppend } from '#test/lab/shop-stream.ts'
 import { ShopStream, intentKinds } from '#test/lab/shop-stream.ts'
 import { StepWorker } from '#test/lab/step-worker.ts'
 import { Oracle } from '#test/oracle.ts'
+import { waitUntil } from '#test/wait-until.ts'
+import { batchLines } from '../../../cli/batch-text.ts'
+import { LoopWorker, expectE0, logSchemaOf, whenCounted } from '../../faults/setup.ts'
 
 const auckland = openDecoder({ zone: 'Pacific/Auckland', currency: 'GBP' })
 const allPartitions = [0, 1, 2]
@@ -130,4 +141,149 @@ describe('a full run with another zone', () => {
     expect(figures(await checkElsewhere(shop.elsewhere))).toEqual(exact)
     expect((await readPointer(lab.database.pool)).batch).toBe(after.batch.batch)
   })
+
+  test('a crash at any step leaves the old zone: counting goes on with it, figures are exact, and the next run takes the new one into use', async () => {
+    const shop = openShop(19)
+    await shop.send(40)
+    await countAll()
+    await runLabBatch(lab)
+    const points = ['batch redecode', 'batch recompute', 'batch register', 'batch switch', 'batch cross-check', 'batch combine', 'batch publish'] as const
+    for (const [n, point] of points.entries()) {
+      await shop.send(4)
+      await countAll()
+      await expect(runElsewhere({ crash: { point, manner: n % 2 === 0 ? 'kill' : 'throw' } })).rejects.toThrow()
+      await checkExact(lab)
+      await shop.send(2)
+      // A worker that opens meets what the crash left.
+      await waitUntil('the dead run to be noticed', async () => checkWorkerLogic(lab.database, lab.decoder.logicVersion).then(() => true, () => false))
+      await countAll()
+      await checkExact(lab)
+    }
+    expect((await runLabBatch(lab)).crossCheck.summary.result).toBe('exact')
+    await checkExact(lab)
+    await runElsewhere()
+    await checkElsewhere(shop.elsewhere)
+    const { rows } = await lab.database.pool.query('SELECT 1 FROM pending_files UNION ALL SELECT 1 FROM staged_pages UNION ALL SELECT 1 FROM staged_letters')
+    expect(rows).toEqual([])
+  })
+
+  test('killed between its last cut and its publication, it is found dead by the worker, which goes on', async () => {
+    const shop = openShop(20)
+    await shop.send(40)
+    await countAll()
+    const child = spawn(process.execPath, [
+      fileURLToPath(new URL('../../faults/batch-child.ts', import.meta.url)),
+      ...[lab.url, lab.database.schema, await logSchemaOf(lab), lab.topic, lab.lakeRoot, 'batch publish', 'Pacific/Auckland'],
+    ])
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
+    const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
+    expect(signal, said).toBe('SIGKILL')
+    expect((await readLogic(lab.database.pool)).switchingBatch).toBe(1)
+    await using _worker = new LoopWorker(lab)
+    await shop.send(20)
+    await expectE0(lab)
+    await runElsewhere()
+    await checkElsewhere(shop.elsewhere)
+  })
+
+  test('L11 two at once: one takes the zone into use, the other begins again and finds nothing to change; a worker of before ends, saying why', async () => {
+    const shop = openShop(21)
+    await shop.send(60)
+    await countAll()
+    const old = new LoopWorker(lab)
+    await shop.send(20)
+    const engine = await lab.secondEngine()
+    const runs = await Promise.all([runElsewhere({ run: runBatchToPublication }), runElsewhere({ run: runBatchToPublication, engine })])
+    const byBatch = runs.sort((a, b) => a.batch.batch - b.batch.batch)
+    expect(byBatch.map(({ crossCheck }) => crossCheck.summary.logic !== undefined)).toEqual([true, false])
+    expect(byBatch[1]!.crossCheck.summary.result).toBe('exact')
+    await shop.send(5)
+    await old.finished
+    expect(old.failure).toBeInstanceOf(LogicError)
+    expect(String(old.failure)).toContain('Pacific/Auckland')
+    await using _worker = new LoopWorker(labWith(auckland))
+    await whenCounted(lab)
+    await checkElsewhere(shop.elsewhere)
+  })
+})
+
+/** One sale of a price, in the currency of the shop. */
+function priced(id: string, price: string): MeantAppend {
+  return { partition: 0, value: Buffer.from(`${id},7,P1,Lamp,Home,1,${price},${price},2025-03-01 10:00:00,Leeds`), logTimeMs: Date.UTC(2026, 0, 15), meant: null }
+}
+
+async function lettersAndTotals(): Promise<unknown> {
+  const letters = await lab.database.pool.query(`SELECT log_offset, reason, convert_from(bytes, 'UTF8') AS bytes FROM dead_letters ORDER BY log_offset`)
+  const totals = await lab.database.pool.query('SELECT accepted, copies, conflicts, refused FROM committed_offsets WHERE partition = 0')
+  const revenue = await lab.database.pool.query('SELECT currency, transactions, gross_minor FROM merged_revenue WHERE transactions > 0')
+  return { letters: letters.rows, totals: totals.rows[0], revenue: revenue.rows }
+}
+
+test('a full run with another currency: what is accepted or refused anew is said, moves between figures and dead letters, and is known to the ledger', async () => {
+  const dinar = openDecoder({ zone: 'Europe/London', currency: 'KWD' })
+  const yen = openDecoder({ zone: 'Europe/London', currency: 'JPY' })
+  const records = [priced('a', '10.5'), priced('b', '10.125'), priced('c', '7')]
+  await lab.append(records)
+  await countAll()
+  expect(await lettersAndTotals()).toMatchObject({ letters: [{ log_offset: 1n, reason: 'number-not-exact' }], totals: { accepted: 2n, refused: 1n } })
+  const first = await runLabBatch(labWith(dinar), { full: true })
+  expect(first.crossCheck.summary.logic).toMatchObject({ records: 3, changed: 2, acceptedAnew: 1, refusedAnew: 0, lettersRemoved: 1 })
+  expect(await lettersAndTotals()).toEqual({ letters: [], totals: { accepted: 3n, copies: 0n, conflicts: 0n, refused: 0n }, revenue: [{ currency: 'KWD', transactions: 3n, gross_minor: 27_625n }] })
+  // What was accepted anew is in the ledger: its copy is one.
+  await lab.append([records[1]!])
+  await countAll(dinar)
+  expect(await lettersAndTotals()).toMatchObject({ totals: { accepted: 3n, copies: 1n } })
+  const second = await runLabBatch(labWith(yen), { full: true })
+  expect(second.crossCheck.summary.logic).toMatchObject({ changed: 1, refusedAnew: 3, lettersAdded: 3 })
+  expect(second.crossCheck.summary.logic!.listed).toContainEqual(expect.objectContaining({ offset: 0, eventId: 'a', what: 'refused anew', reason: 'number-not-exact' }))
+  const letters = [records[0]!, records[1]!, records[1]!].map(({ value }, n) => ({ log_offset: [0n, 1n, 3n][n], reason: 'number-not-exact', bytes: Buffer.from(value).toString() }))
+  expect(await lettersAndTotals()).toEqual({ letters, totals: { accepted: 1n, copies: 0n, conflicts: 0n, refused: 3n }, revenue: [{ currency: 'JPY', transactions: 1n, gross_minor: 7n }] })
+  // What was refused anew is in the ledger no more: its id counts where it comes again and is sound.
+  await lab.append([priced('a', '10'), priced('c', '7')])
+  await countAll(yen)
+  const exact = await lettersAndTotals()
+  expect(exact).toMatchObject({ totals: { accepted: 2n, copies: 1n, refused: 3n }, revenue: [{ currency: 'JPY', transactions: 2n, gross_minor: 17n }] })
+  expect((await runLabBatch(labWith(yen))).crossCheck.summary.result).toBe('exact')
+  await rollBack(lab.database, 1)
+  expect(await lettersAndTotals()).toEqual(exact)
+  await resumePublishing(lab.database)
+  expect((await runLabBatch(labWith(yen))).batch).toMatchObject({ kind: 'full', status: 'published' })
+  expect(await lettersAndTotals()).toEqual(exact)
+})
+
+test('a decoder that answers otherwise under the same version holds the batch; its files are no orphans, and take their places when a person accepts it', async () => {
+  const shop = openShop(22)
+  await shop.send(60)
+  await countAll()
+  await runLabBatch(lab)
+  const before = await checkExact(lab)
+  const careless = labWith({ ...auckland, logicVersion: lab.decoder.logicVersion })
+  await expect(runLabBatch(careless, { full: true })).rejects.toBeInstanceOf(HeldError)
+  expect(figures(await checkExact(lab))).toEqual(figures(before))
+  const pending = await readPendingFiles(lab.database.pool, 2)
+  expect(pending.length).toBeGreaterThan(0)
+  const sweep = { database: lab.database, lake: lab.lake, topics: [lab.topic], nowMs: Date.now() + 3_600_000, orphanAfterMs: 0, deleteAfterMs: 3_600_000_000 }
+  await sweepOrphans(sweep)
+  for (const { file } of pending) expect(await lab.lake.stat(file.path)).not.toBeNull()
+  await acceptHeldBatch(lab.database, 2)
+  expect((await readMerged(lab)).views).toEqual(shop.elsewhere.expect(before.n).views)
+  const registered = new Set((await listFiles(lab.database.pool, 0, 10)).map((file) => file.path))
+  for (const { file, replaces } of pending) expect([registered.has(file.path), registered.has(replaces)]).toEqual([true, false])
+})
+
+test('L20 a full run from the original bytes writes no file again and gives identical rows', async () => {
+  const shop = openShop(23)
+  await shop.send(80)
+  await countAll()
+  await runLabBatch(lab)
+  const files = await listFiles(lab.database.pool, 0, 10)
+  const before = await checkExact(lab)
+  const { batch, crossCheck } = await runLabBatch(lab, { full: true })
+  expect(crossCheck.summary).toMatchObject({ result: 'exact', redecoded: { files: files.length, filesChanged: 0, records: 80 } })
+  expect(await listFiles(lab.database.pool, 0, 10)).toEqual(files)
+  expect(figures(await checkExact(lab))).toEqual(figures(before))
+  // What a person is shown of it.
+  const shown = batchLines({ batch, horizon: await readHorizon(lab.database.pool, batch.epoch), isServing: true }).join('\n')
+  for (const text of ['Batch 2 is published and serves: full', lab.decoder.logicVersion, `${files.length} files, `, 'redecode ', 'exact: Every key']) expect(shown).toContain(text)
 })
