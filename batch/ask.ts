@@ -26,7 +26,7 @@ export type Work = {
   readonly freezeReport?: (kind: ReportKind, period: string, signal: AbortSignal) => Promise<{ readonly outcome: 'published' | 'unchanged'; readonly version: number }>
   /** Makes the next version of each frozen period whose figures changed with the published batch. */
   readonly restateReports?: (signal: AbortSignal) => Promise<unknown>
-  readonly compact?: (signal: AbortSignal) => Promise<unknown>
+  readonly compact?: (signal: AbortSignal) => Promise<{ readonly outcome: string }>
   /** Sends what is published and not delivered yet; keeps its own account. */
   readonly deliver?: (signal: AbortSignal) => Promise<unknown>
 }
@@ -42,6 +42,8 @@ export type AskOptions = {
 const leaseMsDefault = 60_000
 /** What no retry can mend at once, a person may have mended by then; a night's batch waits for the next night. */
 const slowRetryMs = 6 * 60 * 60_000
+/** Of nights and what follows them the newest decide; of reports each. */
+const batchRunsMax = 200
 /** More than a shop's books have periods: beyond it something is due without end. */
 const itemsMax = 5_000
 
@@ -50,16 +52,16 @@ export type ReadPlan = { readonly plan: Plan; readonly facts: Facts; readonly te
 export async function readPlan(terms: AskTerms, abilities: Abilities): Promise<ReadPlan> {
   const { pool } = terms.database
   const nowMs = await clockOf(terms)
-  const kinds = [...batchKinds, ...reportKinds]
-  const [seasons, published, committed, ends, rebuilds, runs] = await Promise.all([
+  const [seasons, published, committed, ends, rebuilds, batchRuns, reportRuns] = await Promise.all([
     readSeasons(pool),
     readPublished(pool, terms.topic, terms.booksOpenDay),
     readCommitted(pool, terms.topic),
     readLogEnds(pool, terms.topic),
     readRebuilds(pool, terms.topic),
-    listJobRuns(pool, kinds),
+    listJobRuns(pool, batchKinds, batchRunsMax),
+    listJobRuns(pool, reportKinds),
   ])
-  const facts: Facts = { nowMs, published, committed, logEnds: ends, rebuilds, runs }
+  const facts: Facts = { nowMs, published, committed, logEnds: ends, rebuilds, runs: [...batchRuns, ...reportRuns] }
   return { plan: makePlan({ ...terms, seasons }, facts, abilities), facts, terms: { ...terms, seasons } }
 }
 
@@ -130,7 +132,8 @@ async function doItem(options: AskOptions, item: DueItem, signal: AbortSignal): 
 async function perform(work: Work, { kind, period }: DueItem, signal: AbortSignal): Promise<RunResult> {
   if (kind === 'nightly' || kind === 'catch-up') return work.runBatch(signal)
   if (kind !== 'restate' && kind !== 'compact') return work.freezeReport!(kind, period, signal)
-  await (kind === 'restate' ? work.restateReports! : work.compact!)(signal)
+  if (kind === 'compact') return work.compact!(signal)
+  await work.restateReports!(signal)
   return { outcome: 'done' }
 }
 

@@ -73,8 +73,8 @@ export async function findJobRun(queryable: Queryable, kind: string, period: str
   return row === undefined ? null : asJobRun(row)
 }
 
-/** All runs of these kinds, the newest started first. */
-export async function listJobRuns(queryable: Queryable, kinds: readonly string[], limit = 10_000): Promise<JobRun[]> {
+/** The runs of these kinds, the newest started first; all of them without a limit. */
+export async function listJobRuns(queryable: Queryable, kinds: readonly string[], limit: number | null = null): Promise<JobRun[]> {
   const rows = await run<JobRow>(queryable, `SELECT ${columns} FROM job_runs WHERE kind = ANY($1) ORDER BY started_at DESC, kind, period LIMIT $2`, [kinds, limit])
   return rows.map(asJobRun)
 }
