@@ -5,6 +5,8 @@
 import type { Lake, LakeEntry } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { TidemarkError } from '#core/errors.ts'
+import { readStatuses } from '#store/batches.ts'
+import { readIncarnation } from '#store/incarnation.ts'
 import { registeredPaths } from '#store/register.ts'
 import { forgetSwapped, oldestRunningMs, readSwapped } from '#store/swaps.ts'
 
@@ -98,6 +100,28 @@ async function deleteOrphans({ database, lake, nowMs, deleteAfterMs }: OrphanOpt
     }
   }
   return deleted
+}
+
+/**
+ * What batches wrote on their way and nobody needs any more: of batches that are neither running, held nor kept at once, of other incarnations, and of numbers
+ * that this store does not know, after the grace of orphans. Resolves to how many files it removed.
+ */
+export async function sweepBatchFolders({ database, lake, nowMs, deleteAfterMs }: Pick<OrphanOptions, 'database' | 'lake' | 'nowMs' | 'deleteAfterMs'>): Promise<number> {
+  let removed = 0
+  const incarnation = await readIncarnation(database.pool)
+  for await (const entries of chunks(lake.list('batches/'))) {
+    // After the listing: a batch has its row before its first file.
+    const statuses = await readStatuses(database.pool)
+    for (const { path, modifiedMs } of entries) {
+      const [, of, batch] = path.split('/')
+      const status = of === incarnation ? statuses.get(Number(batch)) : undefined
+      const isDue = status === undefined ? modifiedMs <= nowMs - deleteAfterMs : !['running', 'held', 'published'].includes(status)
+      if (!isDue) continue
+      await lake.remove(path)
+      removed++
+    }
+  }
+  return removed
 }
 
 async function* chunks(entries: AsyncIterable<LakeEntry>): AsyncGenerator<LakeEntry[]> {

@@ -1,8 +1,11 @@
 /** The batch layer on an environment: its options, one run with what follows it, and the nightly asking. */
 import { parquetCodec } from '#engines/parquet.ts'
 import { repairArchive } from '#batch/archive.ts'
+import type { CompactOptions, Compacted } from '#batch/compact.ts'
+import { compactArchive } from '#batch/compact.ts'
 import type { OrphanOptions } from '#batch/orphans.ts'
-import { sweepOrphans } from '#batch/orphans.ts'
+import { sweepBatchFolders, sweepOrphans } from '#batch/orphans.ts'
+import { shareArchive } from '#batch/share.ts'
 import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
 import { runBatchToPublication } from '#batch/run.ts'
 import { referenceTopics } from '#core/decode-reference.ts'
@@ -10,7 +13,7 @@ import { FencedError, LossError, TidemarkError } from '#core/errors.ts'
 import { catchUpReferences } from '#speed/references.ts'
 import type { Pruned } from '#store/prune.ts'
 import { pruneStore } from '#store/prune.ts'
-import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
+import { keepIncarnation } from '#store/incarnation.ts'
 import { isSameLogic, readLogic } from '#store/logic.ts'
 import { archiveEnds } from '#store/register.ts'
 import type { Environment } from './environment.ts'
@@ -46,11 +49,16 @@ export async function runBatchAndTidy(
   const { settings, database } = environment
   const pruned = await pruneStore(database, settings.keepBatches, settings.ledgerIdsMax)
   const lake = await environment.lake()
-  const incarnation = await readIncarnation(database.pool)
-  for (const batch of pruned.batches) {
-    for await (const entry of lake.list(`batches/${incarnation}/${batch}/`)) await lake.remove(entry.path)
+  try {
+    await compactLake(environment, signal)
+  } catch (thrown) {
+    // Many small files cost time and nothing else: the next batch tries again.
+    if (!(thrown instanceof TidemarkError)) throw thrown
+    extra.onStep?.('publish', `small files of the archive stay as they are: ${thrown.message}`)
   }
-  const { moved } = await sweepOrphans(orphanOptions(environment, lake))
+  const sweeping = await orphanOptions(environment, lake)
+  await sweepBatchFolders(sweeping)
+  const { moved } = await sweepOrphans(sweeping)
   await pruneLog(environment)
   if (outcome.crossCheck.summary.logic !== undefined && settings.searchUrl !== '') {
     // A document of a sale stands in the index of its month, which may be another now.
@@ -79,8 +87,9 @@ async function catchUpBeforeBatch(environment: Environment, signal: AbortSignal)
   }
 }
 
-export function orphanOptions(environment: Environment, lake: OrphanOptions['lake']): OrphanOptions {
+export async function orphanOptions(environment: Environment, lake: OrphanOptions['lake']): Promise<OrphanOptions> {
   const { settings, database } = environment
+  const engine = await environment.queryEngine()
   return {
     database,
     lake,
@@ -88,7 +97,21 @@ export function orphanOptions(environment: Environment, lake: OrphanOptions['lak
     nowMs: Date.now(),
     orphanAfterMs: settings.orphanAfterMinutes * 60_000,
     deleteAfterMs: settings.orphanKeepDays * dayMs,
+    share: () => shareArchive({ database, engine, topic: transactionsTopic }),
   }
+}
+
+/** Merges small files of the archive, and tells the query engine's own table of it. */
+export async function compactLake(environment: Environment, signal: AbortSignal, onMerge?: CompactOptions['onMerge']): Promise<Compacted> {
+  const options = await compactOptions(environment, signal)
+  const compacted = await compactArchive({ ...options, ...(onMerge && { onMerge }) })
+  if (compacted.merged.length > 0) await shareArchive({ ...options, topic: transactionsTopic })
+  return compacted
+}
+
+export async function compactOptions(environment: Environment, signal: AbortSignal): Promise<CompactOptions> {
+  const { database, lake, engine, codec, fileOffsetsMax } = await batchOptions(environment, signal)
+  return { database, lake, engine, codec, fileOffsetsMax, signal }
 }
 
 async function pruneLog(environment: Environment): Promise<void> {

@@ -103,6 +103,12 @@ export async function listBatches(queryable: Queryable, limit = 100): Promise<Ba
   return rows.map(asBatch)
 }
 
+/** Of every batch there ever was. */
+export async function readStatuses(queryable: Queryable): Promise<Map<number, BatchStatus>> {
+  const rows = await run<{ batch: bigint; status: BatchStatus }>(queryable, 'SELECT batch, status FROM batches')
+  return new Map(rows.map((row) => [Number(row.batch), row.status]))
+}
+
 export async function readBatch(queryable: Queryable, batch: number): Promise<Batch> {
   const [row] = await run<BatchRow>(queryable, `SELECT ${batchColumns} FROM batches WHERE batch = $1`, [batch])
   if (row === undefined) throw new InvalidRequestError(`There is no batch ${batch}. "tidemark batch list" shows those there are.`)

@@ -1,4 +1,4 @@
--- one row: how many rows of the merged files are not in the file that they were merged into, to the last column
+-- one row per comparison: how many rows of the merged files are not in the file that they became, to the last column
 SELECT CAST(count(*) AS bigint) AS row_count
 FROM (
   SELECT * FROM merged_from

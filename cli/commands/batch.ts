@@ -13,6 +13,7 @@ import type { Environment } from '../environment.ts'
 import { transactionsTopic } from '../environment.ts'
 import { openLogger } from '../logger.ts'
 import { Progress, count, print, printJson, printTable } from '../output.ts'
+import { addCompact } from './batch-compact.ts'
 
 export function addBatch(program: Command): void {
   const batch = program
@@ -22,6 +23,7 @@ export function addBatch(program: Command): void {
   addRun(batch)
   addListing(batch)
   addDecisions(batch)
+  addCompact(batch)
   addAcceptLoss(batch)
   addWork(batch)
 }
