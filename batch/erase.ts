@@ -17,6 +17,7 @@ import type { RecordRows } from './file-rows.ts'
 import { readFileRecords } from './file-rows.ts'
 import { orphanFolder } from './orphans.ts'
 import { allRows } from './recompute.ts'
+import { shareArchive } from './share.ts'
 import { batchSql } from './sql-files.ts'
 
 export type EraseOptions = {
@@ -25,6 +26,8 @@ export type EraseOptions = {
   readonly codec: ParquetCodec
   readonly engine: QueryEngine
   readonly topics: readonly string[]
+  /** The one that the query engine shows under its name. */
+  readonly sharedTopic: string
   readonly signal: AbortSignal
   /** Counts, and changes nothing. */
   readonly dryRun?: boolean
@@ -71,6 +74,8 @@ export async function eraseUser(options: EraseOptions, given: string): Promise<E
       }
     }
   }
+  // People who ask the query engine themselves must not be left with files that are to go.
+  if (files > 0) await shareArchive({ database, engine: options.engine, topic: options.sharedTopic })
   const { deadLetters, references } = await eraseFromTables(database, erasure, userId)
   const { removed, unreadable } = options.now === true ? await removeOld(options, userId) : { removed: 0, unreadable: [] }
   await finishErasure(database.pool, erasure)

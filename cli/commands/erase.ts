@@ -37,7 +37,7 @@ export function addErase(program: Command): void {
         // What is counted and not archived yet would be archived with its bytes.
         if (options.dryRun !== true) await archiveCommitted(shared)
         const erased = await eraseUser(
-          { ...shared, codec: parquetCodec, topics, dryRun: options.dryRun === true, now: options.now === true, onStep: (detail) => progress.show(detail) },
+          { ...shared, codec: parquetCodec, topics, sharedTopic: transactionsTopic, dryRun: options.dryRun === true, now: options.now === true, onStep: (detail) => progress.show(detail) },
           options.user,
         )
         const isRebuilding = options.dryRun !== true && environment.settings.searchUrl !== '' && (await rebuildSales(environment))

@@ -19,6 +19,8 @@ const rebuiltTopic = 'test/integration/store/rebuilt-topic.test.ts'
 const cuts = 'test/integration/batch/cuts.test.ts'
 const scan = 'test/integration/batch/scan.test.ts'
 const sources = 'test/integration/batch/sources.test.ts'
+const logicChange = 'test/integration/batch/logic-change.test.ts'
+const erasing = 'test/integration/batch/erase.test.ts'
 const layerLaws = 'test/integration/laws/layers.test.ts'
 const agreement = 'test/unit/generator/decoder-agreement.test.ts'
 const idKey = 'test/unit/core/id-key.test.ts'
@@ -109,4 +111,9 @@ export const mutants: readonly Mutant[] = [
   { name: '67-restatement-tells-old-events-again', breaks: 'events of the published version explain the next one', caughtBy: [by(reports, 'D4 a late sale and a late refund for a closed month')], noticedWith: 'CorruptError' },
   { name: '68-report-of-a-roll-back', breaks: 'a roll-back restates reports to what they were before', caughtBy: [by(reports, 'behind a roll-back a report is refused with what to do')] },
   { name: '69-report-version-twice', breaks: 'the second of two that make a version passes for its maker', caughtBy: [by(reports, 'two that make the same report at once: one version stands')] },
+  { name: '75-flush-beside-a-switch', breaks: 'a flush commits between the last cut of other logic and its publication', caughtBy: [by(logicChange, 'L18 figures are those of the old zone until it publishes')] },
+  { name: '76-new-logic-not-booked', breaks: 'what other logic changes is not booked as corrections', caughtBy: [by(logicChange, 'a full run with another currency')] },
+  { name: '77-ledger-of-the-old-logic', breaks: 'the ledger keeps what other logic counts no more', caughtBy: [by(logicChange, 'a full run with another currency')] },
+  { name: '78-new-logic-counts-not-booked', breaks: 'how many ids other logic counts is not booked', caughtBy: [by(logicChange, 'a full run with another currency')], noticedWith: 'HeldError' },
+  { name: '79-refused-records-not-erased', breaks: 'a refused record keeps the person', caughtBy: [by(erasing, 'an erased person is in no file of the lake and in no table')] },
 ]

@@ -38,7 +38,7 @@ async function count(): Promise<void> {
 
 function options(more: Partial<EraseOptions> = {}): EraseOptions {
   const { database, lake, engine, topic } = lab
-  return { database, lake, engine, codec: parquetCodec, topics: [topic], signal: new AbortController().signal, ...more }
+  return { database, lake, engine, codec: parquetCodec, topics: [topic], sharedTopic: topic, signal: new AbortController().signal, ...more }
 }
 
 /** The same sale by somebody else, as the person's line or as JSON. */
