@@ -9,7 +9,7 @@ import type { Report } from '#core/report/report.ts'
 import type { Database } from '#store/database.ts'
 import { translateError } from '#store/database.ts'
 import type { Delivery, DeliveryKey, DeliveryTarget } from '#store/deliveries.ts'
-import { claimDelivery, markFailed, markSent, planDeliveries, requestDelivery } from '#store/deliveries.ts'
+import { claimDelivery, isAnyDeliveryDue, markFailed, markSent, planDeliveries, requestDelivery } from '#store/deliveries.ts'
 import type { ReportFile, ReportFormat } from '#store/reports.ts'
 import { readReport, readReportFiles } from '#store/reports.ts'
 import { deliveryId, renderReportMail } from './report-mail.ts'
@@ -69,6 +69,14 @@ export async function deliverReports(options: DeliveryOptions, signal: AbortSign
     outcomes.push(outcome)
   }
   return outcomes
+}
+
+/** Whether `deliverReports` would send anything now. */
+export async function isDeliveryDue(options: Pick<DeliveryOptions, 'database' | 'mail' | 'webhook'>): Promise<boolean> {
+  const targets = targetsOf(options)
+  if (targets.length === 0) return false
+  await planDeliveries(options.database.pool, targets)
+  return isAnyDeliveryDue(options.database.pool, targets)
 }
 
 /** One version to one target, at once, whenever it was published. Throws ConflictError where it went there before and `again` does not say to. */

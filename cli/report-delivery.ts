@@ -1,6 +1,6 @@
 /** Where reports go on an environment: the mail server and the webhook of its settings, opened only by whoever sends. */
 import type { DeliveryOptions } from '#batch/deliver.ts'
-import { deliverReports } from '#batch/deliver.ts'
+import { deliverReports, isDeliveryDue } from '#batch/deliver.ts'
 import { ConfigError } from '#core/errors.ts'
 import { openSmtpMail } from '#engines/smtp-mail.ts'
 import { openWebhook } from '#engines/webhook.ts'
@@ -39,4 +39,9 @@ export async function deliverNew(environment: Environment, signal: AbortSignal, 
   await using channels = openChannels(settings)
   if (channels.mail === null && channels.webhook === null) return
   await deliverReports({ database, lake: await environment.lake(), ...channels, onOutcome: ({ outcome, ...fields }) => say(fields, outcome === 'sent' ? 'report delivered' : `report not delivered, ${outcome}`) }, signal)
+}
+
+export async function isAnythingToDeliver({ settings, database }: Pick<Environment, 'settings' | 'database'>): Promise<boolean> {
+  await using channels = openChannels(settings)
+  return isDeliveryDue({ database, ...channels })
 }

@@ -4,6 +4,7 @@ import type { AskOptions, AskTerms, Work } from '#batch/ask.ts'
 import { doWhatIsDue, lookAhead } from '#batch/ask.ts'
 import type { Abilities } from '#batch/due.ts'
 import { archiveCommitted } from '#batch/archive.ts'
+import { compactArchive } from '#batch/compact.ts'
 import type { JobsOptions, QueueName } from '#batch/jobs.ts'
 import { closeQueue, openJobs, openQueueToRead, queueNames } from '#batch/jobs.ts'
 import { freezeReport, refreshReports, shareReports } from '#batch/reports.ts'
@@ -16,7 +17,7 @@ import { runBatchAndTidy } from './batch-layer.ts'
 import type { Environment } from './environment.ts'
 import { transactionsTopic } from './environment.ts'
 import type { Logger } from './logger.ts'
-import { deliverNew } from './report-delivery.ts'
+import { deliverNew, isAnythingToDeliver } from './report-delivery.ts'
 import { reportOptions } from './report-layer.ts'
 import type { Settings } from './settings.ts'
 
@@ -68,6 +69,12 @@ export function batchWork(environment: Environment, say: AskOptions['say'], gate
       if (restated.length > 0) isShared = false
       for (const { kind, period, version } of restated) say({ kind, period, version }, 'report restated')
     },
+    async compact(signal) {
+      const { database, settings } = environment
+      const { merged, waitsFor } = await compactArchive({ database, lake: await environment.lake(), engine: await environment.queryEngine(), codec: parquetCodec, fileOffsetsMax: settings.fileOffsetsMax, signal })
+      if (waitsFor !== null) return { outcome: `left to batch ${waitsFor}` }
+      return { outcome: merged.length === 0 ? 'nothing to merge' : `${merged.reduce((files, { from }) => files + from.length, 0)} files into ${merged.length}` }
+    },
     async deliver(signal) {
       if (!isShared) await shareReports({ database: environment.database, engine: await environment.queryEngine() })
       isShared = true
@@ -77,7 +84,7 @@ export function batchWork(environment: Environment, say: AskOptions['say'], gate
 }
 
 /** What of the above can be due, for those who only ask. */
-export const scheduledWork: Abilities = { reports: true, restates: true, compacts: false }
+export const scheduledWork: Abilities = { reports: true, restates: true, compacts: true }
 
 /** Files what is counted, in a queue of its own beside the batches; without the query engine, which belongs to them. */
 async function archive(environment: Environment, gate: ArchiveGate, signal: AbortSignal): Promise<void> {
@@ -99,7 +106,7 @@ export async function workOnSchedules(environment: Environment, signal: AbortSig
   await using jobs = openJobs(jobsOptions(settings, databaseUrl), onError)
   await using archiveJobs = openJobs(jobsOptions(settings, databaseUrl, 'tidemark-archive'), onArchiveError)
   await Promise.all([
-    runSchedule({ jobs, zone, schedules: async () => batchSchedules(settings.nightlyAt, await readSeasons(database.pool)), ask: () => doWhatIsDue(asking, signal), isDue: () => lookAhead(asking), onError }, signal),
+    runSchedule({ jobs, zone, schedules: async () => batchSchedules(settings.nightlyAt, await readSeasons(database.pool)), ask: () => doWhatIsDue(asking, signal), isDue: async () => (await lookAhead(asking)) || isAnythingToDeliver(environment), onError }, signal),
     runSchedule({ jobs: archiveJobs, zone, schedules: async () => [archiving], ask: () => archive(environment, gate, signal), onError: onArchiveError }, signal),
   ])
 }

@@ -15,12 +15,13 @@ export async function composeMail(mail: Mail): Promise<Uint8Array> {
     html: mail.html,
     // Nobody's holiday answers a report.
     headers: { 'Auto-Submitted': 'auto-generated' },
-    attachments: mail.attachments.map(({ name, type, content }) => ({ filename: name, contentType: type, content: Buffer.from(content) })),
+    attachments: mail.attachments.map(({ name, type, content }) => ({ filename: name, contentType: type, content: Buffer.from(content), contentTransferEncoding: 'base64' as const })),
     baseBoundary: createHash('sha256').update(mail.messageId).digest('hex').slice(0, 24),
     disableFileAccess: true,
     disableUrlAccess: true,
   })
-  return composer.compile().build()
+  // Lines of a mail end with CR LF, also in a file; the server would make them so. What is attached is base64, and stays as it is.
+  return Buffer.from((await composer.compile().build()).toString('latin1').replaceAll(/\r?\n/g, '\r\n'), 'latin1')
 }
 
 /** `Books <books@shop.example>` → `books@shop.example`. */

@@ -78,6 +78,18 @@ export async function planDeliveries(queryable: Queryable, targets: readonly Del
   return added.length
 }
 
+/** Whether any of these targets has something whose time has come. */
+export async function isAnyDeliveryDue(queryable: Queryable, targets: readonly DeliveryTarget[]): Promise<boolean> {
+  const due = await run(
+    queryable,
+    /* sql */ `
+    SELECT 1 FROM report_deliveries w JOIN unnest($1::text[], $2::text[]) AS t (channel, target) ON t.channel = w.channel AND t.target = w.target
+    WHERE w.status = 'waiting' AND w.next_attempt_at <= clock_timestamp() LIMIT 1`,
+    [targets.map(({ channel }) => channel), targets.map(({ target }) => target)],
+  )
+  return due.length > 0
+}
+
 /** Adds a waiting row, or makes one wait for nothing. Throws ConflictError where it is being sent, or was and `again` does not say to. */
 export async function requestDelivery(queryable: Queryable, of: DeliveryKey, again: boolean): Promise<void> {
   const requested = await run(
