@@ -21,6 +21,7 @@ import { backupFormat, lakeFile, manifestName, manifestSumName, manifestText, ta
 
 /** Made by the migrations themselves, and rows of processes that run now. */
 export const leftOut: readonly string[] = ['migrations', 'speed_workers']
+const copyTriesMax = 2
 const leftOutSequences: readonly string[] = ['migrations_id_seq']
 
 export type BackupOptions = {
@@ -144,13 +145,9 @@ async function copyLake(directory: string, lake: Lake, files: readonly Registere
   for (const [done, file] of files.entries()) {
     signal.throwIfAborted()
     await onStep('lake', `${done} of ${files.length} files`)
-    const found = await findRegistered(lake, file)
-    if (found === null) missing.push(file.path)
-    // One that is missing is enough to refuse; the others are named too.
-    if (found === null || missing.length > 0) continue
     const target = lakeFile(directory, file.path)
-    await mkdir(dirname(target), { recursive: true, mode: 0o700 })
-    await writeFile(target, checkedBytes(found, file))
+    // One that is missing is enough to refuse; the others are named too.
+    if (missing.length > 0 ? (await findRegistered(lake, file)) === null : !(await copyRegistered(lake, file, target))) missing.push(file.path)
     folders.add(dirname(target))
   }
   if (missing.length > 0) {
@@ -160,6 +157,22 @@ async function copyLake(directory: string, lake: Lake, files: readonly Registere
     )
   }
   for (const folder of folders) await syncFolder(folder)
+}
+
+/** Whether it is there. A file that is swapped is moved aside, perhaps while it is read: then it is read once more, from where it is. */
+async function copyRegistered(lake: Lake, file: RegisteredFile, target: string): Promise<boolean> {
+  await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+  for (let tries = 1; ; tries++) {
+    const found = await findRegistered(lake, file)
+    if (found === null) return false
+    try {
+      await writeFile(target, checkedBytes(found, file))
+      return true
+    } catch (thrown) {
+      if (tries === copyTriesMax || !(thrown instanceof CorruptError)) throw thrown
+      await rm(target, { force: true })
+    }
+  }
 }
 
 async function writeFile(path: string, bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<{ bytes: number; sha256: string }> {

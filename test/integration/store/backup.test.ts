@@ -2,6 +2,7 @@
 import { appendFile, readFile, readdir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Lake } from '#core/ports.ts'
 import { openDiskLake } from '#engines/disk-lake.ts'
 import { openDuckDb } from '#engines/duckdb.ts'
 import { openPostgresLog } from '#engines/postgres-log.ts'
@@ -122,6 +123,8 @@ describe('a backup', () => {
     // An empty log that another start made is no log.
     const logCopy = await freshSchema(lab.url, 'empty_log')
     await (await openPostgresLog({ connectionString: lab.url, schema: logCopy }))[Symbol.asyncDispose]()
+    // Nor is what a restoring left that was killed.
+    await run(lab.database.pool, `CREATE SCHEMA ${schema}_restoring CREATE TABLE left_behind (n int)`)
     await putBack(lab, directory, { schema, logSchema: logCopy })
     expect(await schemasLike(schema)).toEqual([schema])
     await using log = await openPostgresLog({ connectionString: lab.url, schema: logCopy })
@@ -240,7 +243,20 @@ describe('the lake of a store', () => {
     await lab.lake.move(missing, aside)
     // Moved aside for an orphan it is still there, for a batch too.
     await backUp(lab, folder.next())
-    await lab.lake.move(aside, `away/${missing}`)
+    // Also where that happens while it is read.
+    let moves = 0
+    const moving: Lake = Object.assign(Object.create(lab.lake) as Lake, {
+      get: async (path: string) => {
+        const found = await lab.lake.get(path)
+        if (path !== aside || moves++ > 0) return found
+        await lab.lake.move(aside, missing)
+        return { ...found, read: found.read.bind(found) }
+      },
+      stat: (path: string) => lab.lake.stat(path),
+    })
+    await backUp({ ...lab, lake: moving }, folder.next())
+    expect(moves).toBe(1)
+    await lab.lake.move(missing, `away/${missing}`)
     const refused = folder.next()
     await expect(backUp(lab, refused)).rejects.toMatchObject({ code: 'corrupt', message: expect.stringContaining(missing) })
     const named = folder.next()
