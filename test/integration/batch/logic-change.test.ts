@@ -223,6 +223,7 @@ async function lettersAndTotals(): Promise<unknown> {
 test('a full run with another currency: what is accepted or refused anew is said, moves between figures and dead letters, and is known to the ledger', async () => {
   const dinar = openDecoder({ zone: 'Europe/London', currency: 'KWD' })
   const yen = openDecoder({ zone: 'Europe/London', currency: 'JPY' })
+  await runLabBatch(lab)
   const records = [priced('a', '10.5'), priced('b', '10.125'), priced('c', '7')]
   await lab.append(records)
   await countAll()
