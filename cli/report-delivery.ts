@@ -43,5 +43,5 @@ export async function deliverNew(environment: Environment, signal: AbortSignal, 
 
 export async function isAnythingToDeliver({ settings, database }: Pick<Environment, 'settings' | 'database'>): Promise<boolean> {
   await using channels = openChannels(settings)
-  return isDeliveryDue({ database, ...channels })
+  return await isDeliveryDue({ database, ...channels })
 }

@@ -1,12 +1,10 @@
 /** The schedules on an environment: what the batch layer does when it is asked, and the queues that ask it. */
-import type { Queue } from 'bullmq'
 import type { AskOptions, AskTerms, Work } from '#batch/ask.ts'
 import { doWhatIsDue, lookAhead } from '#batch/ask.ts'
 import type { Abilities } from '#batch/due.ts'
 import { archiveCommitted } from '#batch/archive.ts'
 import { compactArchive } from '#batch/compact.ts'
-import type { JobsOptions, QueueName } from '#batch/jobs.ts'
-import { closeQueue, openJobs, openQueueToRead, queueNames } from '#batch/jobs.ts'
+import { openJobs } from '#batch/jobs.ts'
 import { freezeReport, refreshReports, shareReports } from '#batch/reports.ts'
 import type { Schedule } from '#batch/schedule.ts'
 import { archiveId, archivePattern, batchSchedules, runSchedule } from '#batch/schedule.ts'
@@ -16,10 +14,10 @@ import { readSeasons } from '#store/seasons.ts'
 import { runBatchAndTidy } from './batch-layer.ts'
 import type { Environment } from './environment.ts'
 import { transactionsTopic } from './environment.ts'
+import { jobsOptions } from './job-queues.ts'
 import type { Logger } from './logger.ts'
 import { deliverNew, isAnythingToDeliver } from './report-delivery.ts'
 import { reportOptions } from './report-layer.ts'
-import type { Settings } from './settings.ts'
 
 export function askTerms({ settings, database }: Pick<Environment, 'settings' | 'database'>): AskTerms {
   return {
@@ -30,15 +28,6 @@ export function askTerms({ settings, database }: Pick<Environment, 'settings' | 
     graceMs: settings.reportGraceMinutes * 60_000,
     booksOpenDay: parseDay(settings.booksOpenOn)!,
   }
-}
-
-export function jobsOptions(settings: Settings, databaseUrl: string, queue: QueueName = queueNames[0]): JobsOptions {
-  return { url: settings.jobsUrl === '' ? databaseUrl : settings.jobsUrl, namespace: `${settings.schema}_jobs`, queue }
-}
-
-/** The queues as the page at `/jobs` reads them. */
-export function jobBoard({ settings, databaseUrl }: Pick<Environment, 'settings' | 'databaseUrl'>): { readonly open: () => Promise<Queue[]>; readonly close: (queue: Queue) => Promise<void> } {
-  return { open: async () => queueNames.map((name) => openQueueToRead(jobsOptions(settings, databaseUrl, name))), close: closeQueue }
 }
 
 /** Closed while a batch archives: two archivers of one process would write the same files, and only one of each would be kept. */

@@ -14,7 +14,7 @@ export function addServe(program: Command): void {
     .action(async (options: CommonOptions & { port?: string }) => {
       await onEnvironment(options, 'serve', async (environment, { signal }) => {
         // Only this command pays for loading the server.
-        const [{ startServing }, { buildDashboard }, { jobBoard }] = await Promise.all([import('#serving/start.ts'), import('#serving/dashboard/build.ts'), import('../schedule-layer.ts')])
+        const [{ startServing }, { buildDashboard }, { jobBoard }] = await Promise.all([import('#serving/start.ts'), import('#serving/dashboard/build.ts'), import('../job-queues.ts')])
         const { settings, database } = environment
         const { zone, currency, booksOpenOn, ledgerIdsMax, reportGraceMinutes } = settings
         await buildDashboard()

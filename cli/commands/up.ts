@@ -155,6 +155,7 @@ Tidemark is up.
   page         ${url}/
   API          ${url}/v1/revenue?by=city   described by ${url}/openapi.json
   metrics      ${url}/metrics
+  jobs         ${url}/jobs   what runs when: ./tidemark schedule list${flag}
   your events  ./tidemark ingest FILE${flag}
   figures      ./tidemark query revenue --by city,category${flag}
   next batch   ./tidemark batch run${flag}
