@@ -68,8 +68,8 @@ function subjectChange(report: Report, total: ReportLine): string {
     return changed === undefined ? '' : `, ${signedMoneyText(changed.difference.netMinor, total.currency)}`
   }
   const [comparison] = withBooks(report)
-  const base = comparison?.of(total)
-  return comparison === undefined || base == null ? '' : `, ${changeText(BigInt(total.now.netMinor), BigInt(base.netMinor))} on ${comparison.title}`
+  const base = comparison?.of(total) ?? null
+  return comparison === undefined || base === null ? '' : `, ${changeText(BigInt(total.now.netMinor), BigInt(base.netMinor))} on ${comparison.title}`
 }
 
 /** Spaces that do not break are for typesetting. */

@@ -1,6 +1,7 @@
 /** Mail over SMTP. Each mail has a connection of its own: reports are few. Nothing waits longer than its time-outs, and no error repeats a password. */
 import { createTransport } from 'nodemailer'
-import { ConfigError, InvalidRequestError, TidemarkError, UnavailableError, messageOf } from '#core/errors.ts'
+import type { TidemarkError } from '#core/errors.ts'
+import { ConfigError, InvalidRequestError, UnavailableError, messageOf } from '#core/errors.ts'
 import type { Mail, ReportMail } from '#core/ports.ts'
 import { hideSecrets } from './hidden.ts'
 import { addressOf, composeMail } from './mail-message.ts'
