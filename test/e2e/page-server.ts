@@ -33,6 +33,8 @@ const types: Readonly<Record<string, string>> = { '.html': 'text/html; charset=u
 
 export class StandIn {
   readonly faults: StandInFaults = { failing: [], streamBlocked: false, streamSilent: false, missing: [] }
+  /** Rows of the frozen reports and of what became of them. */
+  readonly history: Record<'/v1/reports' | '/v1/restatements', unknown[]> = { '/v1/reports': [], '/v1/restatements': [] }
   readonly #pageDir: string
   readonly #today: string
   readonly #sales: Sale[]
@@ -91,6 +93,7 @@ export class StandIn {
     if (url.pathname === '/v1/events') return this.#openStream(response)
     const rows = this.#rowsOf(url)
     if (url.pathname === '/v1/status') return json(response, 200, this.#status())
+    if (url.pathname === '/v1/reports' || url.pathname === '/v1/restatements') return json(response, 200, { rows: this.history[url.pathname], next: null })
     if (rows !== null) return json(response, 200, { rows, receipt: this.#receipt() })
     const name = url.pathname === '/' ? 'index.html' : url.pathname.slice(1)
     const body = await readFile(join(this.#pageDir, name)).catch(() => null)

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freezeReport, refreshReports } from '#batch/reports.ts'
 import { runBatch } from '#batch/run.ts'
 import { openDecoder } from '#core/decode.ts'
 import { openDiskLake } from '#engines/disk-lake.ts'
@@ -33,6 +34,9 @@ const topic = 'transactions'
 /** The zone in which `today` is today. */
 const zone = 'UTC'
 export const today = new Date().toISOString().slice(0, 10)
+
+/** `2026-10` */
+export const lastMonth = new Date(Date.parse(`${today.slice(0, 7)}-01`) - 86_400_000).toISOString().slice(0, 7)
 
 export function makeSale(city: string, totalMinor: number, more: Partial<Sale> = {}): Sale {
   return { day: today, hour: 12, city, category: 'Electronics', productId: '2001', productName: 'Laptop', currency: 'GBP', quantity: 1, totalMinor, ...more }
@@ -80,14 +84,21 @@ export async function openPageShop(): Promise<PageShop> {
   )
   const lake = opening.use(await openDiskLake({ root: folder }))
   const engine = opening.use(await openDuckDb({ lake }))
-  await runBatch({ database, log, lake, engine, codec: parquetCodec, decoder, topic, fileOffsetsMax: 10_000, signal: stopping.signal })
+  const batch = { database, log, lake, engine, codec: parquetCodec, decoder, topic, fileOffsetsMax: 10_000, signal: stopping.signal }
+  await runBatch(batch)
+  // Last month is closed and reported; then a sale of it comes late.
+  const report = { database, lake, codec: parquetCodec, engine, engineName: 'DuckDB', topic, zone, booksOpenOn: '2024-01-01', signal: stopping.signal }
+  await freezeReport(report, { kind: 'monthly', period: lastMonth })
+  await append([makeSale('York', 12_345, { day: `${lastMonth}-15` })])
+  await runBatch(batch)
+  await refreshReports(report)
   await append([makeSale('London', 300_000, { quantity: 2 }), makeSale('Leeds', 1999, { category: 'Books' })])
 
   const settings = { zone, currency: 'GBP', booksOpenOn: '2024-01-01', version: 'test', ledgerIdsMax: 100_000 }
   let port = 0
   let server: RunningServer | null = null
   const startServer = async (): Promise<void> => {
-    server = await startServing({ database, settings, clock: Date.now, log, port })
+    server = await startServing({ database, settings, clock: Date.now, log, lake, port })
     port = server.port
   }
   const stopServer = async (): Promise<void> => {

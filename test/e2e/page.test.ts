@@ -5,7 +5,7 @@ import { buildDashboard } from '../../serving/dashboard/build.ts'
 import { waitUntil } from '../wait-until.ts'
 import { findAccessibilityFaults, launchBrowser, noBrowser } from './browser.ts'
 import { StandIn, type Sale } from './page-server.ts'
-import { makeSale, openPageShop, today, type PageShop } from './page-shop.ts'
+import { lastMonth, makeSale, openPageShop, today, type PageShop } from './page-shop.ts'
 
 if (noBrowser !== null) process.stderr.write(`The page's browser tests are skipped: ${noBrowser}\n`)
 
@@ -67,6 +67,8 @@ describe.skipIf(noBrowser !== null)('the page in a browser', () => {
       'Top 5 this season',
       'Revenue by month',
       'Peak hours',
+      'Frozen reports',
+      'Closed periods that moved',
     ])
     expect(await page.innerText('.receipt')).toMatch(/Batch layer[\s\S]*Speed layer[\s\S]*Last cross-check/)
     expect(await page.innerText('[data-testid=as-of]')).toMatch(/^as of \d\d:\d\d:\d\d \(\d+ (s|min) ago/)
@@ -135,6 +137,24 @@ describe.skipIf(noBrowser !== null)('the page in a browser', () => {
     await page.getByText('Truro', { exact: true }).waitFor()
   })
 
+  test('lists the reports with how each moved, names what restated them, and opens each as a page that runs nothing', async () => {
+    await using open = await openPage(shop.url)
+    const { page, faults } = open
+    await page.waitForSelector('.periods-moved')
+    const reports = page.locator('section[aria-labelledby=reports-title]')
+    const link = reports.locator('.periods a').first()
+    expect(await reports.locator('.restated').innerText()).toBe('restated')
+    expect(await link.getAttribute('href')).toBe(`/v1/reports/monthly/${lastMonth}/files/html?version=2`)
+    expect(await page.innerText('section[aria-labelledby=moved-title]')).toMatch(/version 2[\s\S]*became[\s\S]*: 1 late sale \+£123\.45\./)
+    await link.click()
+    await page.waitForURL(/files\/html/)
+    expect(await page.locator('script').count()).toBe(0)
+    expect((await page.locator('body').innerText()).length).toBeGreaterThan(0)
+    expect(faults).toEqual([])
+    await page.goBack()
+    await page.waitForSelector('.periods-moved')
+  })
+
   test('everything can be done with the keyboard, and updates do not take the focus', async () => {
     await using open = await openPage(shop.url)
     const { page } = open
@@ -166,8 +186,9 @@ describe.skipIf(noBrowser !== null)('the page in a browser', () => {
     await page.waitForSelector('.heat')
     const toggles = page.getByRole('button', { name: /^Table:/ })
     const figures = page.locator('figure')
-    const count = await figures.count()
-    expect(count).toBe(8)
+    await page.waitForSelector('.periods-moved')
+    expect(await figures.count()).toBe(10)
+    const count = 10
     expect(await toggles.count()).toBe(count)
     for (const figure of await figures.all()) {
       for (const attribute of ['aria-labelledby', 'aria-describedby']) {

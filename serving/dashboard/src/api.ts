@@ -17,6 +17,26 @@ export type Status = {
   readonly stopped: readonly MissingRange[]
 }
 
+type Money = Pick<Figures, 'net' | 'netMinor'>
+
+/** A frozen report in its newest version. */
+export type ReportRow = {
+  readonly kind: string
+  readonly period: string
+  readonly version: number
+  readonly publishedAt: string
+  readonly totals: readonly (Money & { readonly currency: string; readonly before: Money | null; readonly yearBefore: Money | null })[]
+}
+
+export type RestatementRow = {
+  readonly kind: string
+  readonly period: string
+  readonly version: number
+  readonly publishedAt: string
+  readonly causes: readonly { readonly reason: string; readonly currency: string; readonly events: number; readonly difference: Money }[]
+  readonly totals: readonly { readonly currency: string; readonly asPublished: Money; readonly asKnownNow: Money; readonly difference: Money }[]
+}
+
 /** The part of an answer that could not be had, with the reason in words. */
 export class Problem extends Error {}
 

@@ -1,10 +1,12 @@
 import { useMemo, useRef } from 'preact/hooks'
 import { Announcer } from './announcer.tsx'
-import { Problem, type PaceRow, type RevenueRow, type Status } from './api.ts'
+import { Problem, type PaceRow, type ReportRow, type RestatementRow, type RevenueRow, type Status } from './api.ts'
 import { EmptyShop, Loading, Unreachable } from './blank-states.tsx'
 import { Minutes } from './cards/minutes.tsx'
 import { Pace, paceWeeks } from './cards/pace.tsx'
 import { ReceiptCard } from './cards/receipt-card.tsx'
+import { Reports, reportsPath } from './cards/reports.tsx'
+import { Restatements, restatementsPath } from './cards/restatements.tsx'
 import { RevenueByMonth, monthsDefault, readMonths } from './cards/revenue-by-month.tsx'
 import { RevenueBy } from './cards/revenue-by.tsx'
 import { TopProducts } from './cards/top-products.tsx'
@@ -35,6 +37,8 @@ export function App() {
   const history = useAnswer<RevenueRow>(historyPath(status, months), version, live.kind !== 'live')
   const weekAgo = useAnswer<RevenueRow>(weekAgoPath(status), version, live.kind !== 'live')
   const pace = useAnswer<PaceRow>(pacePath(status), version, live.kind !== 'live')
+  const reports = useAnswer<ReportRow>(status === null ? null : reportsPath, version, live.kind !== 'live')
+  const restatements = useAnswer<RestatementRow>(status === null ? null : restatementsPath, version, live.kind !== 'live')
 
   const currencies = listCurrencies(status, figures, history)
   const currency = currencies.includes(askedCurrency) ? askedCurrency : (status?.currency ?? '')
@@ -81,6 +85,8 @@ export function App() {
             </div>
             <RevenueByMonth piece={history} months={months} onMonths={setMonths} />
             <Pace piece={pace} />
+            <Reports piece={reports} />
+            <Restatements piece={restatements} />
           </div>
         )}
       </main>

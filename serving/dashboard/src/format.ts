@@ -30,6 +30,17 @@ export function formatMinorMoney(minor: bigint | string, currency: string): stri
   return formatMoney(decimalOf(minor, currency), currency)
 }
 
+/** With its sign, also above zero: `+£4.99`. */
+export function formatChange(minor: bigint | string, currency: string): string {
+  return BigInt(minor) > 0n ? `+${formatMinorMoney(minor, currency)}` : formatMinorMoney(minor, currency)
+}
+
+/** `5n, 20n` → `+25%`. Empty where there was nothing above zero to compare with. */
+export function formatPercentChange(change: bigint, before: bigint): string {
+  if (before <= 0n) return ''
+  return numberFormat('change', { style: 'percent', maximumFractionDigits: 1, signDisplay: 'exceptZero' }).format(Number((change * 10_000n) / before) / 10_000)
+}
+
 /** For axes: `£1.2M`. Rounded, so never beside an exact figure without saying so. */
 export function formatMoneyShort(major: number, currency: string): string {
   return numberFormat(`short ${currency}`, { style: 'currency', currency, notation: 'compact', maximumFractionDigits: 1, minimumFractionDigits: 0 }).format(major)
@@ -87,6 +98,13 @@ export function formatWeekday(day: string): string {
 
 export function formatMonth(month: string): string {
   return new Intl.DateTimeFormat(locale, { timeZone: 'UTC', month: 'long', year: 'numeric' }).format(Date.parse(`${month}-01`))
+}
+
+/** `2025-03` → `March 2025`, `2025-Q1` → `Q1 2025`, `2025-spring` → `Spring 2025`. */
+export function formatReportPeriod(period: string): string {
+  if (/^\d{4}-\d\d$/.test(period)) return formatMonth(period)
+  const name = period.slice(5)
+  return name === '' ? period : `${name.charAt(0).toUpperCase()}${name.slice(1)} ${period.slice(0, 4)}`
 }
 
 /** `3 s`, `4 min`, `2 h`, `5 days`. */

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { writeCsv } from '../../../../serving/dashboard/src/csv.ts'
 import { addDays, addMonths } from '../../../../serving/dashboard/src/figures.ts'
-import { decimalOf, divideMinor, formatAge, formatMinorMoney, formatMoney, formatShare } from '../../../../serving/dashboard/src/format.ts'
+import { decimalOf, divideMinor, formatAge, formatChange, formatMinorMoney, formatMoney, formatPercentChange, formatReportPeriod, formatShare } from '../../../../serving/dashboard/src/format.ts'
 import { delayedAfterMs, isCaughtUp, judgeFreshness, staleAfterMs } from '../../../../serving/dashboard/src/freshness.ts'
 import { fillMinutes, windowMinutes } from '../../../../serving/dashboard/src/cards/minute-line.ts'
 import { backoffMs } from '../../../../serving/dashboard/src/live/backoff.ts'
@@ -101,4 +101,20 @@ test('waits between attempts double up to a limit and are spread', () => {
 test('a line without a sale in its window is no line', () => {
   const row = { minute: '2024-12-30T14:30:00Z', currency: 'GBP', transactions: 1, grossMinor: '300000', refundsMinor: '0', gross: '3000.00', refunds: '0.00' }
   expect(fillMinutes([row], 'GBP', Date.parse('2025-01-01T12:00:30Z'))).toEqual([])
+})
+
+test('a change has its sign, and a percentage only where there was something above zero to compare with', () => {
+  expect([formatChange('499', 'GBP'), formatChange('-499', 'GBP'), formatChange('0', 'GBP')]).toEqual(['+£4.99', '-£4.99', '£0.00'])
+  expect([formatPercentChange(5n, 20n), formatPercentChange(-1n, 3n), formatPercentChange(0n, 3n), formatPercentChange(10n ** 30n, 10n ** 30n)]).toEqual(['+25%', '-33.3%', '0%', '+100%'])
+  expect([formatPercentChange(5n, 0n), formatPercentChange(5n, -5n)]).toEqual(['', ''])
+})
+
+test.each([
+  ['2025-03', 'March 2025'],
+  ['2025-Q1', 'Q1 2025'],
+  ['2025-spring', 'Spring 2025'],
+  ['2024-été', 'Été 2024'],
+  ['2025', '2025'],
+])('the period %s is called %s', (period, name) => {
+  expect(formatReportPeriod(period)).toBe(name)
 })
