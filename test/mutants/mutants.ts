@@ -35,6 +35,8 @@ const seasonTable = 'test/unit/core/season-table.test.ts'
 const storeBackup = 'test/integration/store/backup.test.ts'
 const backupRows = 'test/faults/backup-rows.test.ts'
 const queryEndings = 'test/contract/duckdb-endings.test.ts'
+const dueUnits = 'test/unit/batch/due.test.ts'
+const runLedger = 'test/integration/batch/schedule-ledger.test.ts'
 
 function by(file: string, title: string): NamedTest {
   return { file, title }
@@ -103,9 +105,6 @@ export const mutants: readonly Mutant[] = [
   { name: '62-search-number-not-synced', breaks: 'documents are sent before what they say is durable', caughtBy: [by(searchRows, 'S10 PostgreSQL crashes and loses flushes that it had not synced')] },
   { name: '63-search-merge-hides-a-change', breaks: 'a merged row looks as old as its oldest', caughtBy: [by(searchLaws, 'nor one that is merged with older rows before the follower looks')] },
   { name: '64-search-forgets-what-is-pruned', breaks: 'pruning takes away changes that were not sent', caughtBy: [by(searchLaws, 'pruning what was not sent yet makes its months due')] },
-  { name: '90-season-ends-on-28-february', breaks: '29 February lies in no season', caughtBy: [by(seasonTable, 'ends with the last of February, unless another season starts on the 29th')], noticedWith: 'InvalidRequestError' },
-  { name: '91-backup-of-many-moments', breaks: 'a backup reads each table at a moment of its own', caughtBy: [by(storeBackup, 'a backup made while the shop counts is of one moment')], noticedWith: 'HeldError' },
-  { name: '92-restored-store-keeps-its-name', breaks: 'a store put back meets what its old self named outside', caughtBy: [by(backupRows, 'S9 the database is put back by an hour: counted again from the log, the figures are right without a hand')] },
   { name: '65-report-unchecked', breaks: 'a report is published that the archive does not bear out', caughtBy: [by(reports, 'where the batch and the archive differ in one penny no report is made')] },
   { name: '66-restatement-need-not-add-up', breaks: 'a penny that no event explains is restated', caughtBy: [by(reports, 'a difference that no event explains is not published as a restatement')] },
   { name: '67-restatement-tells-old-events-again', breaks: 'events of the published version explain the next one', caughtBy: [by(reports, 'D4 a late sale and a late refund for a closed month')], noticedWith: 'CorruptError' },
@@ -116,4 +115,12 @@ export const mutants: readonly Mutant[] = [
   { name: '77-ledger-of-the-old-logic', breaks: 'the ledger keeps what other logic counts no more', caughtBy: [by(logicChange, 'a full run with another currency')] },
   { name: '78-new-logic-counts-not-booked', breaks: 'how many ids other logic counts is not booked', caughtBy: [by(logicChange, 'a full run with another currency')], noticedWith: 'HeldError' },
   { name: '79-refused-records-not-erased', breaks: 'a refused record keeps the person', caughtBy: [by(erasing, 'an erased person is in no file of the lake and in no table')] },
+  { name: '85-partition-not-reached-passes', breaks: 'a partition that no batch has read holds up no report', caughtBy: [by(dueUnits, 'on every partition')] },
+  { name: '86-period-closed-without-grace', breaks: 'a report takes the log’s end before the grace is over', caughtBy: [by(dueUnits, 'waits for the grace, and for the record')] },
+  { name: '87-run-of-the-living-taken', breaks: 'a run is taken from a worker that lives', caughtBy: [by(runLedger, 'while the first still works, does each run once')] },
+  { name: '88-overtaken-worker-writes', breaks: 'a worker that was overtaken writes into the ledger', caughtBy: [by(runLedger, 'that was overtaken writes nothing into the ledger any more')] },
+  { name: '89-reports-before-the-books', breaks: 'one event of 1970 makes every report since due', caughtBy: [by(dueUnits, 'of before the books opened, or before the first figures')] },
+  { name: '90-season-ends-on-28-february', breaks: '29 February lies in no season', caughtBy: [by(seasonTable, 'ends with the last of February, unless another season starts on the 29th')], noticedWith: 'InvalidRequestError' },
+  { name: '91-backup-of-many-moments', breaks: 'a backup reads each table at a moment of its own', caughtBy: [by(storeBackup, 'a backup made while the shop counts is of one moment')], noticedWith: 'HeldError' },
+  { name: '92-restored-store-keeps-its-name', breaks: 'a store put back meets what its old self named outside', caughtBy: [by(backupRows, 'S9 the database is put back by an hour: counted again from the log, the figures are right without a hand')] },
 ]
