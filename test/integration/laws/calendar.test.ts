@@ -3,6 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { daysFromCivil, firstLocalDay, formatDay, monthStart, openCalendar, parseDay } from '#core/calendar.ts'
 import { seasonKey } from '#core/period.ts'
 import { parseSeasonTable, sameSeasonTable, seasonsCsvExample, seasonsExample } from '#core/season-table.ts'
+import type { RevenueKey } from '#core/receipt.ts'
+import { answerRevenue } from '#store/answer-revenue.ts'
+import type { PeriodRequest } from '#store/answers.ts'
 import { readAnswerVersion } from '#store/answers.ts'
 import { listSeasonVersions, readSeasonVersion, readSeasons, setSeasons } from '#store/seasons.ts'
 import type { Lab } from '#test/lab.ts'
@@ -129,5 +132,29 @@ test('seasons are kept by version: the same again changes nothing, and old versi
   const both = await Promise.all([setSeasons(lab.database, own), setSeasons(lab.database, own)])
   expect(both.filter(({ isNew }) => isNew)).toHaveLength(1)
   expect(await listSeasonVersions(pool)).toHaveLength(4)
+  await lab.clear()
+})
+
+test.each(lawSeeds)('figures by season are the sums of their days, whatever the table, seed %i', async (seed) => {
+  const random = seededRandom(seed)
+  const days = [...new Set(Array.from({ length: 120 }, () => daysFromCivil(2023, 1, 1) + random.below(1100)))]
+  await lab.database.pool.query(
+    `INSERT INTO live_revenue (epoch, local_day, city, category, currency, transactions, orders, refund_events, units_sold, units_refunded, gross_minor, refunds_minor)
+     SELECT 1, d::date, 'London', 'Home', 'GBP', 1, 1, 0, 1, 0, m, 0 FROM unnest($1::text[], $2::bigint[]) AS sold (d, m)`,
+    [days.map(formatDay), days.map((_, n) => n * 7 + 1)],
+  )
+  const ask = async (by: readonly RevenueKey[], period: PeriodRequest = { fromDay: null, toDay: null }) => (await answerRevenue(lab.database.pool, { by, period }, { ledgerIdsMax: 1 })).rows
+  const minorOf = ({ gross }: { readonly gross: string }): number => Math.round(Number(gross) * 100)
+  for (let n = 0; n < 4; n++) {
+    const table = tableOfCuts([...new Set(Array.from({ length: 1 + random.below(8) }, () => random.below(366)))])
+    if (table === null) continue
+    await setSeasons(lab.database, table)
+    const seasons = await readSeasons(lab.database.pool)
+    const expected = new Map<string, number>()
+    for (const [at, day] of days.entries()) expected.set(seasonKey(day, seasons), (expected.get(seasonKey(day, seasons)) ?? 0) + at * 7 + 1)
+    expect(new Map((await ask(['season'])).map((row) => [row.season!, minorOf(row)]))).toEqual(expected)
+    const [one] = random.pick([...expected])
+    expect((await ask([], { season: one })).map(minorOf)).toEqual([expected.get(one)])
+  }
   await lab.clear()
 })
