@@ -12,6 +12,8 @@ const dataRows = 'test/faults/data-rows.test.ts'
 const lakeRows = 'test/faults/lake-rows.test.ts'
 const interleavings = 'test/faults/interleavings.test.ts'
 const answers = 'test/integration/serving/answers.test.ts'
+const asOf = 'test/integration/serving/as-of.test.ts'
+const history = 'test/integration/serving/history.test.ts'
 const interruptions = 'test/integration/store/interruptions.test.ts'
 const reports = 'test/integration/batch/reports.test.ts'
 const batches = 'test/integration/store/batches.test.ts'
@@ -105,6 +107,10 @@ export const mutants: readonly Mutant[] = [
   { name: '62-search-number-not-synced', breaks: 'documents are sent before what they say is durable', caughtBy: [by(searchRows, 'S10 PostgreSQL crashes and loses flushes that it had not synced')] },
   { name: '63-search-merge-hides-a-change', breaks: 'a merged row looks as old as its oldest', caughtBy: [by(searchLaws, 'nor one that is merged with older rows before the follower looks')] },
   { name: '64-search-forgets-what-is-pruned', breaks: 'pruning takes away changes that were not sent', caughtBy: [by(searchLaws, 'pruning what was not sent yet makes its months due')] },
+  { name: '93-as-of-adds-what-came-later', breaks: 'figures as of a batch hold what came after its horizon', caughtBy: [by(asOf, 'as of every kept batch the figures are those below its horizon')] },
+  { name: '94-as-of-forgets-roll-backs', breaks: 'as of a time, a batch serves that was rolled back by then', caughtBy: [by(asOf, 'as of every kept batch the figures are those below its horizon')] },
+  { name: '95-report-file-unchecked', breaks: 'a file of a report is served with other bytes than were frozen', caughtBy: [by(history, 'bytes that are not those that were frozen are never served')] },
+  { name: '96-pruned-batch-answered', breaks: 'a batch whose rows are gone answers that nothing was sold', caughtBy: [by(asOf, 'as of every kept batch the figures are those below its horizon')] },
   { name: '65-report-unchecked', breaks: 'a report is published that the archive does not bear out', caughtBy: [by(reports, 'where the batch and the archive differ in one penny no report is made')] },
   { name: '66-restatement-need-not-add-up', breaks: 'a penny that no event explains is restated', caughtBy: [by(reports, 'a difference that no event explains is not published as a restatement')] },
   { name: '67-restatement-tells-old-events-again', breaks: 'events of the published version explain the next one', caughtBy: [by(reports, 'D4 a late sale and a late refund for a closed month')], noticedWith: 'CorruptError' },
