@@ -52,7 +52,7 @@ describe.skipIf(testEngine('trino') === null || testEngine('hdfs') === null)(`re
     for (const { append } of generateEvents(months)) (records++ % 9 === 0 ? late : history).push(append)
     for (const one of [duck, trino]) {
       await count(one.lab, history)
-      await runBatchWith(one.lab, { lake: one.lake, engine: one.engine })
+      await runBatchWith(one.lab, { lake: one.lake, engine: one.engine, fileOffsetsMax: 50_000 })
     }
     const all = (await Promise.all(reportKinds.map(async (kind) => closedReportPeriods(kind, parseDay(firstDay)!, parseDay(lastDay)!, await readSeasons(duck.lab.database.pool)).map(({ period }) => ({ kind, period }))))).flat()
     expect(all.length).toBeGreaterThan(20)
@@ -60,7 +60,7 @@ describe.skipIf(testEngine('trino') === null || testEngine('hdfs') === null)(`re
     for (const { options } of [duck, trino]) for (const request of periods) expect(await freezeReport(options, request)).toEqual({ outcome: 'published', version: 1 })
     for (const one of [duck, trino]) {
       await count(one.lab, late)
-      await runBatchWith(one.lab, { lake: one.lake, engine: one.engine })
+      await runBatchWith(one.lab, { lake: one.lake, engine: one.engine, fileOffsetsMax: 50_000 })
       expect(await refreshReports(one.options)).toHaveLength(periods.length)
     }
     for (const { kind, period, version } of await listReports(duck.lab.database.pool, { allVersions: true })) {
