@@ -34,11 +34,17 @@ const lakeContract = 'test/contract/disk-lake.test.ts'
 const rebuiltTopics = 'test/faults/rebuilt-topics.test.ts'
 const lossRows = 'test/faults/loss-rows.test.ts'
 const seasonTable = 'test/unit/core/season-table.test.ts'
+const deliveries = 'test/integration/batch/deliveries.test.ts'
 const storeBackup = 'test/integration/store/backup.test.ts'
 const backupRows = 'test/faults/backup-rows.test.ts'
 const queryEndings = 'test/contract/duckdb-endings.test.ts'
 const dueUnits = 'test/unit/batch/due.test.ts'
 const runLedger = 'test/integration/batch/schedule-ledger.test.ts'
+
+const importLaws = 'test/integration/laws/imports.test.ts'
+const importRows = 'test/faults/import-rows.test.ts'
+const references = 'test/integration/speed/references.test.ts'
+const deadLetters = 'test/integration/store/dead-letters.test.ts'
 
 function by(file: string, title: string): NamedTest {
   return { file, title }
@@ -121,6 +127,11 @@ export const mutants: readonly Mutant[] = [
   { name: '77-ledger-of-the-old-logic', breaks: 'the ledger keeps what other logic counts no more', caughtBy: [by(logicChange, 'a full run with another currency')] },
   { name: '78-new-logic-counts-not-booked', breaks: 'how many ids other logic counts is not booked', caughtBy: [by(logicChange, 'a full run with another currency')], noticedWith: 'HeldError' },
   { name: '79-refused-records-not-erased', breaks: 'a refused record keeps the person', caughtBy: [by(erasing, 'an erased person is in no file of the lake and in no table')] },
+  { name: '80-import-file-of-another-epoch', breaks: 'a cut between the writing of a chunk’s file and its flush ends the import', caughtBy: [by(importLaws, 'a cut between a chunk’s file and its flush has the file written again, and the batch is exact')], noticedWith: 'ConflictError' },
+  { name: '81-import-of-other-lines', breaks: 'an import goes on with other lines than were imported before', caughtBy: [by(importLaws, 'refuses files that are not what they were, and imports none of them')] },
+  { name: '82-older-reference-stands', breaks: 'an older record of a product takes a newer one’s place', caughtBy: [by(references, 'the newest record of each product stands, in any order of readers, crashes and replays')] },
+  { name: '83-letter-sent-twice', breaks: 'a letter is sent again each time that it is asked for', caughtBy: [by(deadLetters, 'the same content is sent once')] },
+  { name: '84-imported-sales-not-searched', breaks: 'the log is asked for what was imported', caughtBy: [by(importRows, 'search finds what was imported: its documents come from the lake')] },
   { name: '85-partition-not-reached-passes', breaks: 'a partition that no batch has read holds up no report', caughtBy: [by(dueUnits, 'on every partition')] },
   { name: '86-period-closed-without-grace', breaks: 'a report takes the log’s end before the grace is over', caughtBy: [by(dueUnits, 'waits for the grace, and for the record')] },
   { name: '87-run-of-the-living-taken', breaks: 'a run is taken from a worker that lives', caughtBy: [by(runLedger, 'while the first still works, does each run once')] },
@@ -129,4 +140,7 @@ export const mutants: readonly Mutant[] = [
   { name: '90-season-ends-on-28-february', breaks: '29 February lies in no season', caughtBy: [by(seasonTable, 'ends with the last of February, unless another season starts on the 29th')], noticedWith: 'InvalidRequestError' },
   { name: '91-backup-of-many-moments', breaks: 'a backup reads each table at a moment of its own', caughtBy: [by(storeBackup, 'a backup made while the shop counts is of one moment')], noticedWith: 'HeldError' },
   { name: '92-restored-store-keeps-its-name', breaks: 'a store put back meets what its old self named outside', caughtBy: [by(backupRows, 'S9 the database is put back by an hour: counted again from the log, the figures are right without a hand')] },
+  { name: '97-delivery-unclaimed', breaks: 'two workers send one report', caughtBy: [by(deliveries, 'each version goes once to each target, however many workers ask at once')] },
+  { name: '98-webhook-follows-to-another-host', breaks: 'a redirect takes a report to another host', caughtBy: [by(deliveries, 'a webhook that sends the post elsewhere is followed on its own host only')] },
+  { name: '99-backfill-mailed', breaks: 'a backfill is mailed', caughtBy: [by(deliveries, 'only news goes out by itself')] },
 ]
