@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { benchEndToEnd } from './end-to-end.ts'
 import { benchFreshness } from './freshness.ts'
 import { benchHdfsArchive, missingForHdfs } from './hdfs-archive.ts'
+import { benchImportMemory } from './import-memory.ts'
 import { benchKafkaEndToEnd, missingForKafka, missingForKcat } from './kafka-end-to-end.ts'
 import { benchExactlyOnce } from './kafka-exactly-once.ts'
 import { benchKafkaFlink, missingForFlinkBench } from './kafka-flink.ts'
@@ -71,6 +72,16 @@ const benches: Readonly<Record<string, Bench>> = {
   memory: bench(
     () => benchMemory(1_000_000),
     (one) => [{ what: 'peak PSS of up and ingest, a million lines', measured: `${number(one.peakMiB)} MiB (${Object.entries(one.atPeakMiB).map(([name, mib]) => `${name} ${mib}`).join(', ')})`, goal: 'must 1,024' }],
+  ),
+  'import-memory': bench(
+    () => benchImportMemory(1_000_000, 10_000_000),
+    (one) => [
+      {
+        what: 'peak memory of an import, 10 million lines ÷ 1',
+        measured: `${one.ratio.toFixed(2)} (${one.runs.map(({ peakMiB, seconds }) => `${number(peakMiB)} MiB in ${seconds} s`).join(', ')})`,
+        goal: 'must 1.5',
+      },
+    ],
   ),
   kafka: bench(
     async () => [await benchKafkaEndToEnd('bench', 2_000_000, 7), await benchKafkaEndToEnd('sparse', 1_000_000, 7)],
