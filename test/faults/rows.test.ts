@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 const speedRows = ['S1', 'S2', 'S4', 'S5', 'S6', 'S8', 'S19', 'S20', 'S21', 'S22', 'S23', 'S24']
 const logRows = ['S9', 'S13', 'S14', 'S15', 'S16', 'S17', 'S18']
 const outageRows = ['S7', 'S25']
-const dataRows = ['D1', 'D2', 'D3', 'D4', 'D5', 'D6', 'D7', 'D8', 'D9', 'D11']
+const dataRows = ['D1', 'D2', 'D3', 'D4', 'D5', 'D6', 'D7', 'D8', 'D9', 'D10', 'D11']
 const lakeRows = ['L1', 'L2', 'L3', 'L4', 'L5', 'L6', 'L7', 'L8', 'L9', 'L10', 'L13', 'L14', 'L15', 'L16', 'L17', 'L18', 'L19', 'L20']
 const servingRows = ['V2', 'V3']
 const searchRows = ['S3', 'S10', 'S11', 'S12', 'V1']
