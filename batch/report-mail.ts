@@ -24,7 +24,7 @@ export function renderReportMail(report: Report, { from, to, publicUrl, attachme
     inReplyTo: report.restatement === null ? null : mailId(report, report.restatement.ofVersion, from),
     date: new Date(report.publishedAt),
     subject: subjectOf(report),
-    text: plain([...textLines(report), '', attached, ...(links === null ? [] : [links.report]), ''].join('\n')),
+    text: plain([...textLines(report), '', attached, ...(links === null ? [] : [links.html]), ''].join('\n')),
     html: htmlBody(report, attached, links),
     attachments,
   }
@@ -40,12 +40,13 @@ export function deliveryId(kind: string, period: string, version: number, incarn
   return `${kind}.${period}.v${version}.${incarnation}`
 }
 
-export type ReportLinks = { readonly report: string; readonly page: string }
+export type ReportLinks = { readonly report: string; readonly html: string; readonly csv: string; readonly page: string }
 
 /** Where the serving layer has the version; null where nobody said how it is reached. */
 export function reportLinks({ kind, period, version }: Report, publicUrl: string): ReportLinks | null {
   const base = publicUrl.replace(/\/+$/, '')
-  return base === '' ? null : { report: `${base}/v1/reports/${kind}/${period}?version=${version}`, page: `${base}/` }
+  const file = (format: string): string => `${base}/v1/reports/${kind}/${period}/files/${format}?version=${version}`
+  return base === '' ? null : { report: `${base}/v1/reports/${kind}/${period}?version=${version}`, html: file('html'), csv: file('csv'), page: `${base}/` }
 }
 
 export function totalsOf(report: Report): ReportLine[] {
@@ -130,7 +131,7 @@ function htmlBody(report: Report, attached: string, links: ReportLinks | null): 
 ${totals.length === 0 ? html`<p>Nothing was sold or refunded.</p>` : totals.slice(0, currenciesMax).map((total) => figuresTable(report, total, totals.length > 1))}
 ${restatementTable(report)}
 <p style="margin:20px 0 0;${faint}">${crossCheckText(report)} ${archiveText(report)}</p>
-<p style="margin:8px 0 0;${faint}">${attached}${links === null ? null : html` <a href="${links.page}" style="color:#0b6474">Open the page</a>`}</p>
+<p style="margin:8px 0 0;${faint}">${attached}${links === null ? null : html` <a href="${links.html}" style="color:#0b6474">Open the report</a>`}</p>
 </div></body></html>
 `.markup
 }

@@ -109,7 +109,7 @@ test('the mail of a new report holds its figures and the frozen files, and what 
     expect(mail.text).toContain(moneyText(minor, 'GBP'))
     expect(mail.html).toContain(moneyText(minor, 'GBP'))
   }
-  expect(mail.text).toContain('https://lake.shop.example/v1/reports/monthly/2025-03?version=2')
+  expect(mail.text).toContain('https://lake.shop.example/v1/reports/monthly/2025-03/files/html?version=2')
   expect(mail.html).not.toMatch(/<script|<img/)
   const files = await readReportFiles(lab.database.pool, report)
   expect(mail.attachments.map(({ filename }) => filename)).toEqual(['monthly-2025-03-v2.html', 'monthly-2025-03-v2.csv', 'monthly-2025-03-v2.restatement.csv'])
