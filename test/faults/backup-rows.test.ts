@@ -1,6 +1,7 @@
 /** Row S9 of the fault catalogue from a backup that "tidemark backup" wrote, and the same shop on another machine. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openDiskLake } from '#engines/disk-lake.ts'
+import { openHdfsLake } from '#engines/hdfs-lake.ts'
 import { openPostgresLog } from '#engines/postgres-log.ts'
 import { readCommitted } from '#store/committed.ts'
 import { run } from '#store/database.ts'
@@ -9,7 +10,13 @@ import type { Lab } from '#test/lab.ts'
 import { keyOf, openLab } from '#test/lab.ts'
 import type { BackupFolder } from '#test/lab/backup.ts'
 import { backUp, loseStore, openBackupFolder, putBack } from '#test/lab/backup.ts'
+import { openHdfsFolder } from '../contract/hdfs-folder.ts'
+import { testEngine, whereMissing } from '../engines.ts'
+import { openKafkaLab } from './kafka-lab.ts'
 import { LoopWorker, digestOfStore, expectE0, logSchemaOf, openTraffic, plainSales, runBatchWith } from './setup.ts'
+
+const kafka = testEngine('kafka')
+const hdfs = testEngine('hdfs')
 
 let lab: Lab
 let folder: BackupFolder
@@ -24,55 +31,82 @@ afterAll(async () => {
 })
 beforeEach(() => lab.clear())
 
-async function count(): Promise<void> {
-  await using _worker = new LoopWorker(lab)
-  await expectE0(lab)
+async function count(stage: Lab): Promise<void> {
+  await using _worker = new LoopWorker(stage)
+  await expectE0(stage)
 }
 
-describe.each([
+/** The database is lost an hour after its backup, while log and lake went on; it is put back, and all is right again by itself. */
+async function putBackAfterAnHour(stage: Lab, holdsLake: boolean): Promise<void> {
+  const traffic = openTraffic(stage, 9)
+  await traffic(150)
+  await count(stage)
+  await runBatchWith(stage)
+  await traffic(50)
+  await count(stage)
+  const directory = folder.next()
+  const before = await readIncarnation(stage.database.pool)
+  const manifest = await backUp(stage, directory, { holdsLake })
+  // The hour after: more events, a batch whose number, folder and files the restored database knows nothing of, and a mark in the lake.
+  await traffic(150)
+  await count(stage)
+  const { batch: later } = await runBatchWith(stage)
+  await keepIncarnation(stage.database, stage.lake)
+  await loseStore(stage)
+  const restored = await putBack(stage, directory)
+  expect(restored.lake).toMatchObject({ checked: manifest.files.length, missing: [], damaged: [] })
+  expect(restored.filesPut).toBe(0)
+  expect(restored.incarnation).not.toBe(before)
+  // As of the backup, before a worker runs.
+  const committed = await readCommitted(stage.database.pool, stage.topic)
+  expect(Object.fromEntries(committed)).toEqual(manifest.committed[stage.topic])
+  expect(committed).not.toEqual(stage.oracle.ends())
+  await using _worker = new LoopWorker(stage)
+  await expectE0(stage)
+  const again = await runBatchWith(stage)
+  expect(again.batch.batch).toBe(later.batch)
+  expect(again.crossCheck.summary.result).toBe('exact')
+  await expectE0(stage)
+  await traffic(50)
+  await expectE0(stage)
+  expect((await runBatchWith(stage, { full: true })).crossCheck.summary.result).toBe('exact')
+  await expectE0(stage)
+  expect((await keepIncarnation(stage.database, stage.lake)).isNew).toBe(false)
+}
+
+test.each([
   ['and its lake', true],
   ['while the lake stays', false],
-])('S9 from a backup of the store %s', (_of, holdsLake) => {
-  test('S9 the database is put back by an hour: counted again from the log, the figures are right without a hand', async () => {
-    const traffic = openTraffic(lab, 9)
-    await traffic(150)
-    await count()
+])('S9 from a backup of the store %s, the database is put back by an hour: counted again from the log, the figures are right without a hand', async (_of, holdsLake) => {
+  await putBackAfterAnHour(lab, holdsLake)
+})
+
+describe.skipIf(kafka === null)(`on a real Kafka${whereMissing('kafka')}`, () => {
+  test('S9 from a backup, while Kafka moved on: counted again from it, the figures are right without a hand', { timeout: 120_000 }, async () => {
+    await using own = await openKafkaLab(kafka!)
+    await putBackAfterAnHour(own.lab, true)
+  })
+})
+
+describe.skipIf(hdfs === null)(`on a real HDFS${whereMissing('hdfs')}`, () => {
+  test('S9 the lake’s files go from a backup into HDFS, and from there into another backup, byte for byte', { timeout: 120_000 }, async () => {
+    await lab.append(plainSales(lab, 30, 'a'))
+    await count(lab)
     await runBatchWith(lab)
-    await traffic(50)
-    await count()
-    const directory = folder.next()
-    const before = await readIncarnation(lab.database.pool)
-    const manifest = await backUp(lab, directory, { holdsLake })
-    // The hour after: more events, a batch whose number, folder and files the restored database knows nothing of, and a mark in the lake.
-    await traffic(150)
-    await count()
-    const { batch: later } = await runBatchWith(lab)
-    await keepIncarnation(lab.database, lab.lake)
+    const [first, second] = [folder.next(), folder.next()]
+    const { files } = await backUp(lab, first)
+    expect(files.length).toBeGreaterThan(0)
+    await using place = openHdfsFolder(hdfs!)
+    await using lake = await openHdfsLake({ url: place.url(), location: `hdfs://unused${place.path}` })
     await loseStore(lab)
-    const restored = await putBack(lab, directory)
-    expect(restored.lake).toMatchObject({ checked: manifest.files.length, missing: [], damaged: [] })
-    expect(restored.filesPut).toBe(0)
-    expect(restored.incarnation).not.toBe(before)
-    // As of the backup, before a worker runs.
-    expect(Object.fromEntries(await readCommitted(lab.database.pool, lab.topic))).toEqual(manifest.committed[lab.topic])
-    expect(await readCommitted(lab.database.pool, lab.topic)).not.toEqual(lab.oracle.ends())
-    await using _worker = new LoopWorker(lab)
-    await expectE0(lab)
-    const again = await runBatchWith(lab)
-    expect(again.batch.batch).toBe(later.batch)
-    expect(again.crossCheck.summary.result).toBe('exact')
-    await expectE0(lab)
-    await traffic(50)
-    await expectE0(lab)
-    expect((await runBatchWith(lab, { full: true })).crossCheck.summary.result).toBe('exact')
-    await expectE0(lab)
-    expect((await keepIncarnation(lab.database, lab.lake)).isNew).toBe(false)
+    expect(await putBack(lab, first, { lake })).toMatchObject({ filesPut: files.length, lake: { checked: files.length, missing: [], damaged: [] } })
+    expect((await backUp({ ...lab, lake }, second)).files).toEqual(files)
   })
 })
 
 test('S9 a store put back without its incarnation renewed, as by a file copy, takes a new one at the lake’s newer mark', async () => {
   await lab.append(plainSales(lab, 30, 'a'))
-  await count()
+  await count(lab)
   await runBatchWith(lab)
   const directory = folder.next()
   const { incarnation } = await backUp(lab, directory)
@@ -83,17 +117,17 @@ test('S9 a store put back without its incarnation renewed, as by a file copy, ta
   // As pg_basebackup would have brought it back.
   await run(lab.database.pool, 'UPDATE lake_state SET incarnation = $1, mark = 0', [incarnation])
   expect((await keepIncarnation(lab.database, lab.lake)).isNew).toBe(true)
-  await count()
+  await count(lab)
 })
 
 test('S9 on another machine: store, log and lake come back from the backup alone, exact, and the shop goes on', async () => {
   const traffic = openTraffic(lab, 10)
   await traffic(150)
-  await count()
+  await count(lab)
   await runBatchWith(lab)
   // Counted in part, and beyond the horizon.
   await lab.append(plainSales(lab, 90, 'b'))
-  await count()
+  await count(lab)
   await lab.append(plainSales(lab, 30, 'c'))
   const directory = folder.next()
   const logSchema = await logSchemaOf(lab)

@@ -139,7 +139,7 @@ export const mutants: readonly Mutant[] = [
   { name: '89-reports-before-the-books', breaks: 'one event of 1970 makes every report since due', caughtBy: [by(dueUnits, 'of before the books opened, or before the first figures')] },
   { name: '90-season-ends-on-28-february', breaks: '29 February lies in no season', caughtBy: [by(seasonTable, 'ends with the last of February, unless another season starts on the 29th')], noticedWith: 'InvalidRequestError' },
   { name: '91-backup-of-many-moments', breaks: 'a backup reads each table at a moment of its own', caughtBy: [by(storeBackup, 'a backup made while the shop counts is of one moment')], noticedWith: 'HeldError' },
-  { name: '92-restored-store-keeps-its-name', breaks: 'a store put back meets what its old self named outside', caughtBy: [by(backupRows, 'S9 the database is put back by an hour: counted again from the log, the figures are right without a hand')] },
+  { name: '92-restored-store-keeps-its-name', breaks: 'a store put back meets what its old self named outside', caughtBy: [by(backupRows, 'the database is put back by an hour: counted again from the log, the figures are right without a hand')] },
   { name: '97-delivery-unclaimed', breaks: 'two workers send one report', caughtBy: [by(deliveries, 'each version goes once to each target, however many workers ask at once')] },
   { name: '98-webhook-follows-to-another-host', breaks: 'a redirect takes a report to another host', caughtBy: [by(deliveries, 'a webhook that sends the post elsewhere is followed on its own host only')] },
   { name: '99-backfill-mailed', breaks: 'a backfill is mailed', caughtBy: [by(deliveries, 'only news goes out by itself')] },
