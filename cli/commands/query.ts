@@ -74,7 +74,7 @@ function figures(row: Figures): string[] {
 
 function printReceipt(receipt: Receipt): void {
   const { batch, fromBatch, fromSpeed, crossCheck, missing, acceptedLosses } = receipt
-  if (receipt.asOfBatch !== undefined) print(`\nbatch ${batch.id} alone, published ${batch.publishedAt ?? 'never: it is the empty one'}; what came after its horizon is not in these figures`)
+  if (receipt.asOfBatch !== undefined) print(`\nbatch ${batch.id} alone${batch.publishedAt === null ? '' : `, published ${batch.publishedAt}`}; what came after its horizon is not in these figures`)
   print(`\nas of ${receipt.asOf ?? 'nothing yet'} · ${count(fromBatch.events)} events from batch ${batch.id}, ${count(fromSpeed.events)} from the speed layer · last cross-check: ${crossCheck.result}`)
   print(`${count(receipt.lateEvents)} late, ${count(receipt.refusedEvents)} refused, ${count(receipt.copies)} copies, ${count(receipt.conflicts)} conflicts · ${receipt.complete ? 'complete' : 'NOT COMPLETE'}`)
   for (const range of missing) print(`missing: ${range.topic} ${range.partition} from ${range.from}${range.to === null ? '' : ` to ${range.to}`}: ${range.reason}`)
