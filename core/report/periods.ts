@@ -53,7 +53,7 @@ export function periodYearBefore(period: string): string | null {
  */
 export function closedReportPeriods(kind: ReportKind, booksOpenDay: number, byDay: number, seasons: Seasons): { readonly period: string; readonly days: ClosedPeriod }[] {
   const closed: { period: string; days: ClosedPeriod }[] = []
-  for (let day = booksOpenDay; day < byDay; ) {
+  for (let day = Math.max(booksOpenDay, firstNamedDay(kind, seasons)); day < byDay; ) {
     const period = reportPeriodOf(kind, day, seasons)
     const days = parseReportPeriod(kind, period, seasons)
     if (days.toDay > byDay) break
@@ -61,4 +61,10 @@ export function closedReportPeriods(kind: ReportKind, booksOpenDay: number, byDa
     day = days.toDay
   }
   return closed
+}
+
+/** The first day whose period has a name: the season that began before the first year has none. */
+function firstNamedDay(kind: ReportKind, seasons: Seasons): number {
+  const year = String(yearMin)
+  return kind === 'seasonal' ? parseSeasonPeriod(`${year}-${seasons.starts[0]!.name}`, seasons).fromDay : parseYearPeriod(year, 'period').fromDay
 }

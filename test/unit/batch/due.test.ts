@@ -93,6 +93,8 @@ describe('a closed period', () => {
     expect(periods(day('1970-01-01'))).toEqual(['2025-01', '2025-02', '2024-winter', '2025-03', '2025-Q1'])
     expect(periods(day('2025-03-01'))).toEqual(['2025-03', '2025-Q1'])
     expect(periods(day('2024-01-01'), day('2026-01-01'))).toEqual([])
+    // Books as old as can be: periods begin where they have names.
+    expect(closedReports({ ...terms, booksOpenDay: day('0001-01-01') }, day('1970-01-01'), instant('1970-06-30T12:00:00Z')).map(({ period }) => period)).toEqual(['1970-01', '1970-02', '1970-03', '1970-Q1', '1970-04', '1970-05', '1970-spring'])
   })
 
   test('comes in order: the night’s batch, the oldest period first, whatever its kind', () => {
