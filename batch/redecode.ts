@@ -7,7 +7,7 @@ import type { Decoder } from '#core/decode.ts'
 import { CorruptError } from '#core/errors.ts'
 import { currencyExponent, formatMinor } from '#core/money.ts'
 import { formatDay } from '#core/calendar.ts'
-import type { Lake, LogRecord, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
+import type { Lake, LogRecord, ParquetCodec, ParquetType, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { addPendingFile } from '#store/pending-files.ts'
 import type { ArchiveFile } from '#store/register.ts'
@@ -261,5 +261,10 @@ class Tally {
 }
 
 function fieldsOf(row: ArchiveRow, columns: readonly { readonly name: string; readonly i: number }[]): Record<string, unknown> {
-  return Object.fromEntries(columns.filter(({ name }) => name !== 'fields_checksum' && name !== 'user_id').map(({ name, i }) => [name, archiveColumns[i]!.type === 'date' && row[i] !== null ? formatDay(row[i] as number) : row[i]]))
+  return Object.fromEntries(columns.filter(({ name }) => name !== 'fields_checksum' && name !== 'user_id').map(({ name, i }) => [name, textOfValue(archiveColumns[i]!.type, row[i]!)]))
+}
+
+function textOfValue(type: ParquetType, value: ArchiveRow[number]): unknown {
+  if (value === null) return null
+  return type === 'date' ? formatDay(value as number) : type === 'timestamp' ? new Date(value as number).toISOString() : value
 }
