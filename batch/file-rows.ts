@@ -56,7 +56,7 @@ function selectOf(table: string): string {
 function valueOf(path: string, { name, type }: ParquetColumn, value: QueryValue): ArchiveValue {
   if (value === null) return null
   if (type === 'bytes') return Buffer.from(value as string, 'base64')
-  if (type === 'text' || type === 'boolean') return value as string | boolean
+  if (type === 'text' || type === 'boolean') return value
   const number = type === 'date' ? parseDay(value as string) : type === 'timestamp' ? parseTimestamp(value as string) : Number(value)
   if (number === null || !Number.isSafeInteger(number)) throw new CorruptError(`${path} holds ${String(value)} as ${name}, which is none. Put the file back from a copy.`, { path })
   return number

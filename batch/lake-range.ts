@@ -7,9 +7,9 @@ import type { Lake, LogBatch, LogRecord, QueryEngine } from '#core/ports.ts'
 import type { Queryable } from '#store/database.ts'
 import { filesOfRange } from '#store/register.ts'
 import { isWhole } from './file-digest.ts'
+import { standInFor } from './erased-record.ts'
 import { logRecordOf, readFileRecords } from './file-rows.ts'
 import { orphanFolder } from './orphans.ts'
-import { standInFor } from './redecode.ts'
 
 export type LakeRangeOptions = { readonly queryable: Queryable; readonly lake: Lake; readonly engine: QueryEngine }
 

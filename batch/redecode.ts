@@ -5,9 +5,8 @@
  */
 import type { Decoder } from '#core/decode.ts'
 import { CorruptError } from '#core/errors.ts'
-import { currencyExponent, formatMinor } from '#core/money.ts'
 import { formatDay } from '#core/calendar.ts'
-import type { Lake, LogRecord, ParquetCodec, ParquetType, ParquetValues, QueryEngine } from '#core/ports.ts'
+import type { Lake, ParquetCodec, ParquetType, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { addPendingFile } from '#store/pending-files.ts'
 import type { ArchiveFile } from '#store/register.ts'
@@ -15,6 +14,7 @@ import type { ArchiveRow } from './archive-columns.ts'
 import { ArchiveRows, ArchiveSums, addRow, archiveColumns, archiveRowsOf, columnAt } from './archive-columns.ts'
 import { rowGroupBytes, rowGroupRows, writeArchiveFile } from './archive.ts'
 import { checkDigests } from './file-digest.ts'
+import { standInFor } from './erased-record.ts'
 import type { RecordRows } from './file-rows.ts'
 import { logRecordOf, readFileRecords } from './file-rows.ts'
 
@@ -137,7 +137,6 @@ const at = {
   index: columnAt('record_index'),
   logTime: columnAt('log_time'),
   reason: columnAt('reason'),
-  kind: columnAt('kind'),
   eventId: columnAt('event_id'),
   userId: columnAt('user_id'),
   checksum: columnAt('fields_checksum'),
@@ -160,44 +159,6 @@ export function redecodeRecord(decoder: Decoder, topic: string, rows: RecordRows
   return archiveRowsOf(epoch, partition, stand, decoded).map((row, i) =>
     row.with(at.userId, rows[i]![at.userId]!).with(at.checksum, rows[i]![at.checksum]!).with(at.headers, null).with(at.bytes, null),
   )
-}
-
-/** An erased record as the log could have had it: the events of its columns, of a user who is not named. One that was refused stays so, being empty. */
-export function standInFor(rows: RecordRows): LogRecord {
-  const [first] = rows
-  const kind = first[at.kind]
-  const value = kind === 'sale' || kind === 'refund' ? Buffer.from(JSON.stringify({ lines: rows.map(eventOfErased) })) : new Uint8Array(0)
-  return { offset: first[at.offset] as number, logTimeMs: first[at.logTime] as number, value, headers: null }
-}
-
-function eventOfErased(row: ArchiveRow): Record<string, unknown> {
-  const value = (name: string): ArchiveRow[number] => row[columnAt(name)] ?? null
-  const exponent = currencyExponent(value('currency') as string) ?? 0
-  const amount = (name: string): string | null => (value(name) === null ? null : formatMinor(BigInt(value(name) as number), exponent))
-  const saleDay = value('sale_day')
-  return {
-    eventId: value('event_id'),
-    source: value('source'),
-    kind: value('kind'),
-    orderId: value('order_id'),
-    orderLine: value('order_line'),
-    userId: value('user_id') ?? 'erased',
-    productId: value('product_id'),
-    productName: value('product_name'),
-    category: value('category'),
-    brand: value('brand'),
-    city: value('city'),
-    quantity: value('quantity'),
-    unitPrice: amount('unit_price_minor'),
-    discount: amount('discount_minor'),
-    tax: amount('tax_minor'),
-    shipping: amount('shipping_minor'),
-    total: amount('total_minor'),
-    currency: value('currency'),
-    occurredAt: new Date(value('event_time') as number).toISOString(),
-    refundOf: value('refund_of'),
-    saleDay: saleDay === null ? null : formatDay(saleDay as number),
-  }
 }
 
 /** Columns that decoding gives. */

@@ -173,7 +173,13 @@ describe('a full run with another zone', () => {
     await countAll()
     const child = spawn(process.execPath, [
       fileURLToPath(new URL('../../faults/batch-child.ts', import.meta.url)),
-      ...[lab.url, lab.database.schema, await logSchemaOf(lab), lab.topic, lab.lakeRoot, 'batch publish', 'Pacific/Auckland'],
+      lab.url,
+      lab.database.schema,
+      await logSchemaOf(lab),
+      lab.topic,
+      lab.lakeRoot,
+      'batch publish',
+      'Pacific/Auckland',
     ])
     let said = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
@@ -194,10 +200,10 @@ describe('a full run with another zone', () => {
     const old = new LoopWorker(lab)
     await shop.send(20)
     const engine = await lab.secondEngine()
-    const runs = await Promise.all([runElsewhere({ run: runBatchToPublication }), runElsewhere({ run: runBatchToPublication, engine })])
+    const runs: [BatchOutcome, BatchOutcome] = await Promise.all([runElsewhere({ run: runBatchToPublication }), runElsewhere({ run: runBatchToPublication, engine })])
     const byBatch = runs.sort((a, b) => a.batch.batch - b.batch.batch)
     expect(byBatch.map(({ crossCheck }) => crossCheck.summary.logic !== undefined)).toEqual([true, false])
-    expect(byBatch[1]!.crossCheck.summary.result).toBe('exact')
+    expect(byBatch[1].crossCheck.summary.result).toBe('exact')
     await shop.send(5)
     await old.finished
     expect(old.failure).toBeInstanceOf(LogicError)
