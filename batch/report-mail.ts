@@ -1,7 +1,7 @@
 /** The mail that brings a report: the figures and what was restated, with the whole report attached. Pure; the same version is the same mail. */
 import type { Mail, MailAttachment } from '#core/ports.ts'
 import type { Report, ReportLine } from '#core/report/report.ts'
-import { changeText, countText, counted, daysTitle, moneyText, nothing, periodTitle, shortPeriodTitle, signedMoneyText } from '#core/report/words.ts'
+import { changeText, countText, counted, daysTitle, moneyText, nothing, periodTitle, signedMoneyText } from '#core/report/words.ts'
 import { withBooks } from './report-html/comparisons.ts'
 import type { Markup } from './report-html/markup.ts'
 import { html } from './report-html/markup.ts'
@@ -117,7 +117,7 @@ export function restatementLines({ restatement }: Report): string[] {
 }
 
 const cell = 'padding:6px 0 6px 16px;border-bottom:1px solid #e2e7ea;text-align:right;white-space:nowrap;'
-const label = 'padding:6px 0;border-bottom:1px solid #e2e7ea;text-align:left;font-weight:normal;'
+const label = 'padding:6px 0;border-bottom:1px solid #e2e7ea;text-align:left;vertical-align:top;font-weight:normal;'
 const faint = 'color:#55636e;font-size:13px;'
 
 function htmlBody(report: Report, attached: string, links: ReportLinks | null): string {
@@ -136,16 +136,16 @@ ${restatementTable(report)}
 `.markup
 }
 
+/** Two columns: a telephone has room for no more, and a mail cannot count on styles for it. */
 function figuresTable(report: Report, total: ReportLine, isOneOfSeveral: boolean): Markup {
-  const head = withBooks(report).map(({ title }) => html`<th scope="col" style="${cell}${faint}font-weight:normal">on ${title}</th>`)
   const row = (measure: Measure, at: number): Markup => {
     const value = measure.of(total.now)
     const shown = value === null ? nothing : valueText(measure, value, total.currency)
-    const cells = changes(report, total, measure).map(({ amount, percent }) => html`<td style="${cell}">${amount}<br><span style="${faint}">${percent}</span></td>`)
-    return html`<tr><th scope="row" style="${label}">${measure.label}</th><td style="${cell}font-weight:600;${at === 0 ? 'font-size:19px;color:#0b6474;' : ''}">${shown}</td>${cells}</tr>
+    const lines = changes(report, total, measure).map(({ title, amount, percent }) => html`<br><span style="${faint}">${amount} (${percent}) on ${title}</span>`)
+    return html`<tr><th scope="row" style="${label}">${measure.label}</th><td style="${cell}white-space:normal;"><span style="font-weight:600;${at === 0 ? 'font-size:19px;color:#0b6474;' : ''}">${shown}</span>${lines}</td></tr>
 `
   }
-  return html`${isOneOfSeveral ? html`<h2 style="margin:20px 0 4px;font-size:17px">${total.currency}</h2>` : null}<table style="border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums"><thead><tr><th scope="col" style="${label}${faint}">Figure</th><th scope="col" style="${cell}${faint}font-weight:normal">${shortPeriodTitle(report.kind, report.period)}</th>${head}</tr></thead><tbody>
+  return html`${isOneOfSeveral ? html`<h2 style="margin:20px 0 4px;font-size:17px">${total.currency}</h2>` : null}<table style="border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums"><tbody>
 ${mainMeasures.map(row)}</tbody></table>`
 }
 

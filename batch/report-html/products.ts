@@ -26,7 +26,7 @@ export function seasonSections(report: Report, lines: readonly ReportLine[], hea
     const rows = productRows(lines.filter((line) => line.season === season), units, () => [])
     return html`<div class="season">${heading(title)}${table(`Popular products of ${title}`, ['', 'Product', '', 'Units', 'Net'], rows, 2, { style: 'bars products' })}</div>`
   }
-  return html`<p class="note">By units sold, from the first day of each season to its last or that of this ${wordOf(report)}. Seasons after table ${report.seasonsVersion}.</p><div class="seasons">${seasons.map(one)}</div>`
+  return html`<p class="note">By units sold, from the first day of each season to its last or that of this ${wordOf(report)}. Seasons as in version ${report.seasonsVersion} of their table.</p><div class="seasons">${seasons.map(one)}</div>`
 }
 
 function productRows(lines: readonly ReportLine[], measure: Measure, changes: (line: ReportLine) => string[]): Cell[][] {
