@@ -8,7 +8,7 @@ import type { Given } from './parameters.ts'
 import { readWhole } from './parameters.ts'
 
 const pageRowsDefault = 50
-export const pageRowsMax = 500
+export const pageRowsMax = 200
 const cursorBytesMax = 400
 /** What the database takes of each; a time is in UTC ms. */
 const wholeMax = { number: Number.MAX_SAFE_INTEGER, version: 2_147_483_647, time: Date.UTC(2200, 0, 1) } as const

@@ -273,7 +273,7 @@ describe('dead letters', () => {
 describe('refusals', () => {
   test.each([
     '/v1/batches?limit=0',
-    '/v1/batches?limit=501',
+    '/v1/batches?limit=201',
     '/v1/batches?limit=99999999999999999999',
     '/v1/batches?cursor=x',
     `/v1/batches?cursor=${Buffer.from('["a"]').toString('base64url')}`,
