@@ -38,13 +38,19 @@ export type ArchiveOptions = {
 
 export const rowGroupRows = 50_000
 export const rowGroupBytes = 32 * 1024 * 1024
-const turnsMax = 10
+/** Two archivers of the same ranges may take turns for a while. */
+const turnsMax = 50
 
-/** Brings the archive up to the cut that ended `epoch`. Resolves to the files it registered. */
+/** Brings the archive up to the cut that ended `epoch`. Resolves to the files it registered. Throws ConflictError where others are first again and again. */
 export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promise<ArchiveFile[]> {
   return recorded(options, 'batch', async (onFile) => {
-    // Each turn ends with less to do, since cuts are made and no range moves back behind one.
-    while (await archiveOnce({ ...options, onFile }, epoch));
+    // Each turn ends with less to do, since cuts are made, or with what another archiver did.
+    for (let overtaken = 0; ; ) {
+      const turn = await archiveOnce({ ...options, onFile }, epoch)
+      if (turn === 'nothing') return
+      overtaken = turn === 'archived' ? 0 : overtaken + 1
+      if (overtaken === turnsMax) throw turn
+    }
   })
 }
 
@@ -54,15 +60,15 @@ export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promi
  */
 export async function archiveCommitted(options: ArchiveOptions): Promise<ArchiveFile[]> {
   return recorded(options, 'committed', async (onFile) => {
-    // What is counted meanwhile is the next call's. After a conflict, what is left is asked for again: two archivers need two turns, and more only take turns.
-    for (let turn = 0; turn < turnsMax; turn++) if (!(await archiveOnce({ ...options, onFile }, 'committed', true))) return
+    // What is counted meanwhile, and what others go on taking, is the next call's.
+    for (let turn = 0; turn < turnsMax; turn++) if (!((await archiveOnce({ ...options, onFile }, 'committed')) instanceof ConflictError)) return
   })
 }
 
-/** Archives the ranges that are open at the moment. Resolves to whether it must be asked again: there were some, or, `onlyConflicts`, another archiver took one. */
-async function archiveOnce(options: ArchiveOptions, upTo: number | 'committed', onlyConflicts = false): Promise<boolean> {
+/** Archives the ranges that are open at the moment. Resolves to the conflict where another archiver took one of them. */
+async function archiveOnce(options: ArchiveOptions, upTo: number | 'committed'): Promise<'nothing' | 'archived' | ConflictError> {
   const ranges = await rangesToArchive(options.database.pool, upTo)
-  if (ranges.length === 0) return false
+  if (ranges.length === 0) return 'nothing'
   try {
     await checkTopics(options, ranges)
     for (const range of ranges) {
@@ -71,10 +77,10 @@ async function archiveOnce(options: ArchiveOptions, upTo: number | 'committed', 
         await archiveRange(options, piece)
       }
     }
-    return !onlyConflicts
+    return 'archived'
   } catch (thrown) {
     if (!(thrown instanceof ConflictError)) throw thrown
-    return true
+    return thrown
   }
 }
 

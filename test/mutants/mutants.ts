@@ -20,6 +20,9 @@ const batches = 'test/integration/store/batches.test.ts'
 const rebuiltTopic = 'test/integration/store/rebuilt-topic.test.ts'
 const cuts = 'test/integration/batch/cuts.test.ts'
 const scan = 'test/integration/batch/scan.test.ts'
+const incremental = 'test/integration/batch/incremental.test.ts'
+const betweenCuts = 'test/integration/batch/between-cuts.test.ts'
+const compaction = 'test/faults/compaction-rows.test.ts'
 const sources = 'test/integration/batch/sources.test.ts'
 const logicChange = 'test/integration/batch/logic-change.test.ts'
 const erasing = 'test/integration/batch/erase.test.ts'
@@ -79,7 +82,7 @@ export const mutants: readonly Mutant[] = [
   { name: '25-checksum-ignores-a-field', breaks: 'a conflict in the tax passes for a copy', caughtBy: [by(idKey, 'taxMinor')] },
   { name: '26-last-copy-counts', breaks: 'the batch counts the last copy', caughtBy: [by(dataRows, 'the first counts, the other is a dead letter with both positions')], noticedWith: 'HeldError' },
   { name: '27-first-copy-without-its-epoch', breaks: 'a later epoch’s smaller position wins', caughtBy: [by(dataRows, 'D2 the smaller position comes after the horizon')], noticedWith: 'HeldError' },
-  { name: '28-file-straddles-a-cut', breaks: 'an archive file holds two epochs', caughtBy: [by(cuts, 'an archiver that comes after several cuts writes files of one epoch each')], noticedWith: 'HeldError' },
+  { name: '28-file-straddles-a-cut', breaks: 'an archive file holds two epochs', caughtBy: [by(cuts, 'an archiver that comes after several cuts writes files of one epoch each')], noticedWith: 'ConflictError' },
   { name: '29-archive-begins-behind-the-horizon', breaks: '> for >= where a file begins', caughtBy: [by(cuts, 'an archiver that comes after several cuts writes files of one epoch each')], noticedWith: 'HeldError' },
   { name: '30-archive-unverified', breaks: 'the archiver trusts what it wrote', caughtBy: [by(lakeRows, 'with one other bit in its data')] },
   { name: '31-footer-rows-not-counted', breaks: 'rows that were never written are not missed', caughtBy: [by(lakeRows, 'L9 rows that were handed over and never written')] },
@@ -122,6 +125,11 @@ export const mutants: readonly Mutant[] = [
   { name: '67-restatement-tells-old-events-again', breaks: 'events of the published version explain the next one', caughtBy: [by(reports, 'D4 a late sale and a late refund for a closed month')], noticedWith: 'CorruptError' },
   { name: '68-report-of-a-roll-back', breaks: 'a roll-back restates reports to what they were before', caughtBy: [by(reports, 'behind a roll-back a report is refused with what to do')] },
   { name: '69-report-version-twice', breaks: 'the second of two that make a version passes for its maker', caughtBy: [by(reports, 'two that make the same report at once: one version stands')] },
+  { name: '70-copies-sought-in-their-partition', breaks: 'an older copy is looked for in the partition of the newer', caughtBy: [by(incremental, 'a copy of every age and from every partition is found, in its file and in no other')], noticedWith: 'HeldError' },
+  { name: '71-range-of-a-lost-flush-registered', breaks: 'a range is registered for an epoch that does not hold it', caughtBy: [by(betweenCuts, 'the database loses flushes in a crash and a cut comes to lie within the range')] },
+  { name: '72-swap-trusts-the-new-file', breaks: 'a file of other contents takes the place of registered ones', caughtBy: [by(compaction, 'is refused where the contents differ in any sum')] },
+  { name: '73-swapped-file-leaves-at-once', breaks: 'a file that was swapped leaves its place while a batch may read it', caughtBy: [by(compaction, 'a batch that has listed the old files reads them to its end')] },
+  { name: '74-swap-of-what-was-swapped', breaks: 'a file takes the place of another than it was made from', caughtBy: [by(compaction, 'is refused where the contents differ in any sum')] },
   { name: '75-flush-beside-a-switch', breaks: 'a flush commits between the last cut of other logic and its publication', caughtBy: [by(logicChange, 'L18 figures are those of the old zone until it publishes')] },
   { name: '76-new-logic-not-booked', breaks: 'what other logic changes is not booked as corrections', caughtBy: [by(logicChange, 'a full run with another currency')] },
   { name: '77-ledger-of-the-old-logic', breaks: 'the ledger keeps what other logic counts no more', caughtBy: [by(logicChange, 'a full run with another currency')] },
