@@ -26,6 +26,8 @@ export type ImportRequest = {
 /** A file of the lake of some 5 MB: as many lines are held in memory, and lost to a crash. */
 const chunkLinesMax = 50_000
 const chunkBytesMax = 32 * 1024 * 1024
+/** An import runs beside the workers, and takes half of their memory: 4 million ids, 136 MB. A copy from further back is the next batch's to find. */
+const ledgerShare = 0.5
 
 export async function importFiles(environment: Environment, request: ImportRequest, signal: AbortSignal): Promise<ImportOutcome> {
   const { database, decoder, settings } = environment
@@ -40,7 +42,7 @@ export async function importFiles(environment: Environment, request: ImportReque
       {
         database,
         decoder,
-        ledgerIdsMax: settings.ledgerIdsMax,
+        ledgerIdsMax: Math.ceil(settings.ledgerIdsMax * ledgerShare),
         writeFile: (range, records) => writeImportFile({ lake, codec: parquetCodec, decoder }, range, records),
         readChunks: (stands) => readImportChunks(linesOf(request, signal), stands),
         ...(request.onChunk && { onChunk: request.onChunk }),
@@ -65,7 +67,7 @@ export async function importDry(environment: Environment, request: ImportRequest
   checkImportName(request.name, transactionsTopic)
   checkImportName(request.source, transactionsTopic)
   const terms: Pick<Import, 'source' | 'logTimeMs'> = { source: request.source, logTimeMs: request.nowMs }
-  const accumulator = new Accumulator({ topic: transactionsTopic, decoder, ledger: new Ledger(settings.ledgerIdsMax), views: [] }, new Map([[partitionMax, 0]]))
+  const accumulator = new Accumulator({ topic: transactionsTopic, decoder, ledger: new Ledger(Math.ceil(settings.ledgerIdsMax * ledgerShare)), views: [] }, new Map([[partitionMax, 0]]))
   const sums: ImportSums = { lines: 0, accepted: 0, copies: 0, conflicts: 0, refused: 0 }
   const byReason: Record<string, number> = {}
   const firstRefused: DryRefusal[] = []
