@@ -1,5 +1,12 @@
 /** Deliveries of reports: a real mail server and a real receiver of webhooks on this machine, which misbehave. */
+import { spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import PostalMime from 'postal-mime'
@@ -331,4 +338,30 @@ test('a file in the lake that is not what was published is not sent', async () =
   expect(await deliverReports(options(), signal)).toMatchObject([{ outcome: 'failed', error: expect.stringContaining('other bytes than were published') }])
   expect(mailServer.taken).toEqual([])
   expect(report.version).toBe(1)
+})
+
+test('on the command line a dry run writes the mail and needs no mail server, a send is said and listed, and wrong use tells what to do', async () => {
+  const report = await publish()
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-mail-'))
+  const environment = { ...process.env, DATABASE_URL: lab.url, TIDEMARK_SCHEMA: lab.database.schema, LAKE_URL: pathToFileURL(lab.lakeRoot).href, TIDEMARK_DATA: folder, SMTP_URL: '', REPORT_MAIL_FROM: 'robot@shop.example' }
+  const tidemark = async (args: readonly string[], extra: NodeJS.ProcessEnv = {}): Promise<{ code: unknown; out: string; err: string }> => {
+    const child = spawn(process.execPath, ['cli/main.ts', 'report', ...args], { env: { ...environment, ...extra }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+    return { code, out, err }
+  }
+  try {
+    const dry = await tidemark(['send', 'monthly', '2025-03', '--dry-run', '--out', folder])
+    expect(dry).toMatchObject({ code: 0, out: expect.stringContaining(join(folder, 'monthly-2025-03-v1.eml')) as string })
+    const mail = await PostalMime.parse(await readFile(join(folder, 'monthly-2025-03-v1.eml')))
+    expect(mail.text).toContain(moneyText(report.lines.find(({ section }) => section === 'total')!.now.netMinor, 'GBP'))
+    expect(await tidemark(['send', 'monthly', '2025-03', '--to', books])).toMatchObject({ code: 2, err: expect.stringContaining('SMTP_URL') as string })
+    const sent = await tidemark(['send', 'monthly', '2025-03', '--to', books, '--json'], { SMTP_URL: mailServer.url() })
+    expect(sent).toMatchObject({ code: 0, err: '' })
+    expect(JSON.parse(sent.out)).toMatchObject({ outcomes: [{ target: books, outcome: 'sent' }] })
+    expect(mailServer.taken).toHaveLength(1)
+    const listed = await tidemark(['deliveries', '--json'])
+    expect(JSON.parse(listed.out)).toMatchObject({ deliveries: [{ kind: 'monthly', period: '2025-03', version: 1, channel: 'mail', target: books, status: 'sent', attempts: 1 }] })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 })
