@@ -42,6 +42,8 @@ export type AskOptions = {
 const leaseMsDefault = 60_000
 /** What no retry can mend at once, a person may have mended by then; a night's batch waits for the next night. */
 const slowRetryMs = 6 * 60 * 60_000
+/** An error that we do not know may pass, or may be a fault of ours that costs a whole batch each time. */
+const unknownAttemptsMax = 6
 /** Of nights and what follows them the newest decide; of reports each. */
 const batchRunsMax = 200
 /** More than a shop's books have periods: beyond it something is due without end. */
@@ -140,10 +142,14 @@ async function perform(work: Work, { kind, period }: DueItem, signal: AbortSigna
 function endFailed({ terms }: AskOptions, claim: Claim, error: unknown, nowMs: number, isStopped: boolean): Promise<boolean> {
   const { pool } = terms.database
   if (isStopped) return leaveRun(pool, claim, nowMs)
-  const isPassing = !(error instanceof TidemarkError) || error.retryable || error.code === 'conflict'
-  const isNight = claim.kind === 'nightly' || claim.kind === 'catch-up'
-  const retryAtMs = isPassing ? nowMs + retryDelayMs(claim.attempts) : isNight ? null : nowMs + slowRetryMs
-  return failRun(pool, claim, messageOf(error), nowMs, retryAtMs)
+  return failRun(pool, claim, messageOf(error), nowMs, retryAt(claim, error, nowMs))
+}
+
+function retryAt({ kind, attempts }: Claim, error: unknown, nowMs: number): number | null {
+  const isKnown = error instanceof TidemarkError
+  if (isKnown && (error.retryable || error.code === 'conflict')) return nowMs + retryDelayMs(attempts)
+  if (!isKnown && attempts < unknownAttemptsMax) return nowMs + retryDelayMs(attempts)
+  return kind === 'nightly' || kind === 'catch-up' ? null : nowMs + slowRetryMs
 }
 
 /** A beat that does not get through is no loss yet: the next one may, and where none does the lease runs out. */

@@ -22,7 +22,7 @@ export type ScheduleOptions = {
   readonly zone: string
   /** Does what is due, if anything; runs at most once at a time in this process. */
   readonly ask: () => Promise<void>
-  /** Whether anything is due; at each look. */
+  /** Whether anything is due; at each look, also while the queue is away. */
   readonly isDue?: () => Promise<boolean>
   readonly onError: (thrown: unknown) => void
   readonly watchIntervalMs?: number
@@ -74,10 +74,11 @@ export async function runSchedule(options: ScheduleOptions, signal: AbortSignal)
   let isAsked = false
   while (!signal.aborted) {
     try {
-      const schedules = await options.schedules()
-      const wereThere = await jobs.ensureSchedulers(schedules, zone)
+      // Before the queue is spoken to: the look records what a period's end asks for, whether the queue is there or not.
+      const isDue = (await options.isDue?.()) === true
+      const wereThere = await jobs.ensureSchedulers(await options.schedules(), zone)
       if (!wereThere) isAsked = false
-      if (!isAsked || (await options.isDue?.()) === true) await jobs.askOnce(askJob)
+      if (isDue || !isAsked) await jobs.askOnce(askJob)
       isAsked = true
     } catch (thrown) {
       if (!signal.aborted) onError(thrown)
