@@ -115,9 +115,18 @@ export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
 
 type RunOptions = BatchOptions & { readonly clock: StepClock; readonly archiveDecoder: Decoder }
 
-/** Milliseconds by step; a step that is done several times adds up. */
+/** Milliseconds by step; a step that is done several times adds up, and `switch` is how long counting waited. */
 class StepClock {
   readonly ms: Record<string, number> = {}
+  #switchedAt: number | null = null
+
+  beginSwitch(): void {
+    this.#switchedAt = performance.now()
+  }
+
+  endSwitch(): void {
+    if (this.#switchedAt !== null) this.ms['switch'] = Math.round(performance.now() - this.#switchedAt)
+  }
 
   async measure<T>(step: BatchStep, work: () => Promise<T>): Promise<T> {
     const startedAt = performance.now()
@@ -159,6 +168,7 @@ async function finishBatch(options: RunOptions, begun: Batch, owner: PoolClient,
     await options.before?.('publish', batch)
     const { corrections } = check
     await clock.measure('publish', () => publish(database, { batch, corrections, eventsRead, eventsCounted, crossCheck: summary, ...(change && { logic: change }) }))
+    clock.endSwitch()
     options.onStep?.('publish', `batch ${batch.batch} serves`)
     await share(options)
     await noteRun(database.pool, batch.batch, clock.ms, computed.inputs())
@@ -262,6 +272,7 @@ async function switchLogic(options: RunOptions, begun: Batch, computed: Computed
   }
   await options.before?.('switch', begun)
   const cut = await cutEpoch(database, decoder.logicVersion, (client, last) => beginSwitch(client, begun.batch, last))
+  options.clock.beginSwitch()
   options.onStep?.('switch', `epoch ${cut.epoch}: counting waits for the publication`)
   await computeRange(options, begun, computed, epoch, cut.epoch)
   return { ...begun, epoch: cut.epoch }

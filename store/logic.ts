@@ -33,7 +33,7 @@ export function isSameLogic(logic: Logic, version: string): boolean {
 
 export function otherLogic(stored: string | null, wanted: string): LogicError {
   return new LogicError(
-    `This store's figures are made with "${stored}", and the settings here say "${wanted}". ` +
+    `This store's figures were made with "${stored}", and the settings here say "${wanted}". ` +
       'Start again with the settings of the store; or make all figures anew with these: "tidemark batch run --full".',
     { stored, wanted },
   )

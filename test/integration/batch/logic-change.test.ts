@@ -6,9 +6,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openDecoder } from '#core/decode.ts'
 import type { Decoder } from '#core/decode.ts'
 import { HeldError, LogicError, SwitchingError } from '#core/errors.ts'
+import { archiveCommitted } from '#batch/archive.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
 import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
 import { acceptHeldBatch, runBatchToPublication } from '#batch/run.ts'
+import { parquetCodec } from '#engines/parquet.ts'
 import { readPointer, resumePublishing, rollBack } from '#store/batches.ts'
 import { readHorizon } from '#store/epochs.ts'
 import { checkWorkerLogic, readLogic } from '#store/logic.ts'
@@ -257,6 +259,19 @@ test('a full run with another currency: what is accepted or refused anew is said
   await resumePublishing(lab.database)
   expect((await runLabBatch(labWith(yen))).batch).toMatchObject({ kind: 'full', status: 'published' })
   expect(await lettersAndTotals()).toEqual(exact)
+})
+
+test('a file that a process with other settings archived is decoded again by the next batch, and takes its place', async () => {
+  const shop = openShop(24)
+  await shop.send(30)
+  await countAll()
+  const { database, log, lake } = lab
+  const archived = await archiveCommitted({ database, log, lake, codec: parquetCodec, decoder: auckland, fileOffsetsMax: 50, signal: new AbortController().signal })
+  expect(archived.length).toBeGreaterThan(0)
+  expect((await runLabBatch(lab)).crossCheck.summary).toMatchObject({ result: 'exact', redecoded: { filesChanged: archived.length } })
+  await checkExact(lab)
+  const { rows } = await lab.database.pool.query<{ logic_version: string }>('SELECT DISTINCT logic_version FROM archive_files')
+  expect(rows).toEqual([{ logic_version: lab.decoder.logicVersion }])
 })
 
 test('a decoder that answers otherwise under the same version holds the batch; its files are no orphans, and take their places when a person accepts it', async () => {

@@ -75,6 +75,23 @@ describe.skipIf(testEngine('trino') === null || testEngine('hdfs') === null)(`tw
     await expectAlike(batchSql('events_of_ids').replace(':ids', () => ids.join(', ')), 1)
   }, 120_000)
 
+  test('accounts, letters and ledger, as other logic is taken into use', async () => {
+    await expectAlike(batchSql('accounts'), partitions)
+    const letters = await expectAlike(batchSql('letters'), 1)
+    await expectAlike(batchSql('ledger').replace(':partition', '1').replace(':from_offset', '13000'), 1_000)
+    const positions = letters.slice(0, 100).map(([partition, offset]) => ({ partition: Number(partition), offset: Number(offset) }))
+    // A time's text differs in its zeros, and is left out.
+    const records = batchSql('records_at').replace('CAST(log_time AS varchar) AS log_time, ', '').replace(':positions', () => conditionOf(positions))
+    await expectAlike(records, 1)
+  }, 120_000)
+
+  test('rows_of_user and refused_records, as a person is erased', async () => {
+    for (const { engine } of subjects) await engine.attach('erasure_files', newPaths, archiveColumns)
+    const users = await expectAlike('SELECT user_id FROM erasure_files WHERE user_id IS NOT NULL GROUP BY user_id ORDER BY count(*) DESC, user_id LIMIT 1', 1)
+    await expectAlike(batchSql('rows_of_user').replace(':user', () => `'${String(users[0]![0])}'`), 2)
+    await expectAlike(batchSql('refused_records'), 1)
+  }, 120_000)
+
   test('every column of a file, as it is decoded again', async () => {
     const answers = await Promise.all(
       subjects.map(async ({ engine }) => {
