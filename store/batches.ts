@@ -221,6 +221,8 @@ async function combineView(client: PoolClient, batch: number, baseBatch: number,
     SELECT t.month, nextval('row_versions') AS version, p.version AS base_version
     FROM (SELECT DISTINCT ${month} AS month FROM batch_${view.name} WHERE version = ${stage}) t
     LEFT JOIN batch_parts p ON p.batch = ${baseBatch} AND p.view = '${view.name}' AND p.month = t.month`)
+  // Else the planner takes it for thousands of months, and reads every version of every month there is to find the base's.
+  await client.query('ANALYZE touched')
   await client.query(/* sql */ `
     INSERT INTO batch_${view.name} (version, ${grainList(view)}, ${measureList})
     SELECT version, ${grainList(view)}, ${measures.map((name) => `sum(${name})::bigint`).join(', ')}
