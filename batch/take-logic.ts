@@ -13,7 +13,7 @@ import { views } from '#core/views/all.ts'
 import type { Batch } from '#store/batches.ts'
 import { noCorrections } from '#store/corrections.ts'
 import type { Base, EpochCount } from '#store/cross-check.ts'
-import { differencesOf, findDifferences, liveCounts } from '#store/cross-check.ts'
+import { countDifferences, differencesOf, liveCounts } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
 import { run } from '#store/database.ts'
 import { readPages } from '#store/ledger-pages.ts'
@@ -52,7 +52,7 @@ export async function takeLogic(options: TakeLogicOptions, batch: Batch, base: B
   const letters = await stageLetters(options, batch, terms)
   const differences = new Map(views.map((view) => [view.name as string, differencesOf(view, batch, base, stages.get(view.name)!)]))
   let keysDiffering = 0
-  for (const view of views) keysDiffering += (await findDifferences(database.pool, view, batch, base, stages.get(view.name)!, 0)).total
+  for (const view of views) keysDiffering += await countDifferences(database.pool, view, batch, base, stages.get(view.name)!)
   const { listed, ...sums } = redecoded
   const summary: CrossCheckSummary = {
     result: keysDiffering > 0 || deltas.length > 0 ? 'corrected' : 'exact',

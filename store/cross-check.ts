@@ -61,6 +61,12 @@ export async function findDifferences(queryable: Queryable, view: View, batch: B
   }
 }
 
+/** How many keys of a view differ. */
+export async function countDifferences(queryable: Queryable, view: View, batch: Batch, base: Base, stage: number): Promise<number> {
+  const [row] = await run<{ keys: bigint }>(queryable, `SELECT count(*) AS keys FROM (${differencesOf(view, batch, base, stage)}) d`)
+  return Number(row!.keys)
+}
+
 export type EpochCount = { readonly epoch: number; readonly partition: number; readonly events: bigint; readonly hashHiSum: bigint; readonly hashLoSum: bigint }
 
 /** What the live side counted, corrections included, per (epoch, partition), of the epochs above `aboveEpoch` up to `toEpoch`. */
