@@ -118,16 +118,20 @@ async function doItem(options: AskOptions, item: DueItem, signal: AbortSignal): 
     return null
   } catch (thrown) {
     const error = translateError(thrown)
-    const nowMs = await clockOf(terms).catch(() => null)
-    const isOurs = nowMs !== null && (await endFailed(options, claim, error, nowMs, signal.aborted).catch(() => false))
+    const isTaken = await endFailed(options, claim, error, signal.aborted).then(
+      (isOurs) => !isOurs,
+      // A database that is away tells nothing; the claim ends with its connection or its lease.
+      () => false,
+    )
     if (signal.aborted) return null
-    if (!isOurs && lost.signal.aborted) {
+    if (isTaken) {
       say({ ...item, reason: messageOf(error) }, 'another worker took this run over')
       return null
     }
     return { thrown: error }
   } finally {
     clearInterval(beat)
+    claim.release()
   }
 }
 
@@ -139,8 +143,9 @@ async function perform(work: Work, { kind, period }: DueItem, signal: AbortSigna
   return { outcome: 'done' }
 }
 
-function endFailed({ terms }: AskOptions, claim: Claim, error: unknown, nowMs: number, isStopped: boolean): Promise<boolean> {
+async function endFailed({ terms }: AskOptions, claim: Claim, error: unknown, isStopped: boolean): Promise<boolean> {
   const { pool } = terms.database
+  const nowMs = await clockOf(terms)
   if (isStopped) return leaveRun(pool, claim, nowMs)
   return failRun(pool, claim, messageOf(error), nowMs, retryAt(claim, error, nowMs))
 }

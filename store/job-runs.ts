@@ -100,18 +100,26 @@ export async function readLatestRuns(queryable: Queryable): Promise<ReadonlyMap<
   return latest
 }
 
-export type Claim = { readonly kind: string; readonly period: string; readonly claim: bigint; readonly attempts: number; readonly owner: PoolClient }
+export type Claim = {
+  readonly kind: string
+  readonly period: string
+  readonly claim: bigint
+  readonly attempts: number
+  /** Gives up the lock and the connection that holds it; more than once is once. The run's row stays as it is. */
+  readonly release: () => void
+}
 
 type ClaimRow = JobRow & { claim: bigint | null; lease_until: Date | null }
 
 /**
  * Begins a run, or resolves to null: it is done, somebody else works on it, or its next attempt is not yet due. To be ended by `finishRun`, `failRun` or
- * `leaveRun`, all of which release the owner's connection.
+ * `leaveRun`, all of which release it.
  */
 export async function claimRun(database: Database, kind: string, period: string, nowMs: number, leaseMs: number): Promise<Claim | null> {
   const owner = await connect(database)
   // The lock goes with its connection; an error there is seen at the next statement.
   owner.on('error', () => undefined)
+  const release = releasing(owner)
   let isClaimed = false
   try {
     const claim = await inTransaction(database, {}, async (client) => {
@@ -131,12 +139,12 @@ export async function claimRun(database: Database, kind: string, period: string,
         WHERE kind = $1 AND period = $2`,
         [kind, period, next!.claim, new Date(nowMs + leaseMs), new Date(nowMs)],
       )
-      return { kind, period, claim: next!.claim, attempts: row!.attempts + 1, owner }
+      return { kind, period, claim: next!.claim, attempts: row!.attempts + 1, release }
     })
     isClaimed = claim !== null
     return claim
   } finally {
-    if (!isClaimed) owner.release(true)
+    if (!isClaimed) release()
   }
 }
 
@@ -194,7 +202,7 @@ export async function leaveRun(queryable: Queryable, claim: Claim, nowMs: number
   return endRun(queryable, claim, `outcome = '${failed}', last_error = 'The worker was stopped.', attempts = attempts - 1, finished_at = $4, retry_at = $4`, [new Date(nowMs)])
 }
 
-async function endRun(queryable: Queryable, { kind, period, claim, owner }: Claim, changes: string, values: readonly unknown[]): Promise<boolean> {
+async function endRun(queryable: Queryable, { kind, period, claim, release }: Claim, changes: string, values: readonly unknown[]): Promise<boolean> {
   try {
     const rows = await run(
       queryable,
@@ -203,6 +211,15 @@ async function endRun(queryable: Queryable, { kind, period, claim, owner }: Clai
     )
     return rows.length === 1
   } finally {
-    owner.release(true)
+    release()
+  }
+}
+
+/** Ends the connection, and with it the lock, once. */
+function releasing(owner: PoolClient): () => void {
+  let isReleased = false
+  return () => {
+    if (!isReleased) owner.release(true)
+    isReleased = true
   }
 }

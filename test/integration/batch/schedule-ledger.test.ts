@@ -24,25 +24,15 @@ beforeAll(async () => {
 beforeEach(() => lab.clear())
 afterAll(() => lab[Symbol.asyncDispose]())
 
-const owners = new Set<Claim['owner']>()
+const claims: Claim[] = []
 afterEach(() => {
-  for (const owner of owners) drop(owner)
+  for (const claimed of claims.splice(0)) claimed.release()
 })
 
 async function claim(nowMs: number, leaseMs = lease): Promise<Claim | null> {
   const claimed = await claimRun(database, 'monthly', '2025-01', nowMs, leaseMs)
-  if (claimed !== null) owners.add(claimed.owner)
+  if (claimed !== null) claims.push(claimed)
   return claimed
-}
-
-/** As the end of the worker's process does; those that ended well have given it back. */
-function drop(owner: Claim['owner']): void {
-  if (!owners.delete(owner)) return
-  try {
-    owner.release(true)
-  } catch {
-    // It was given back already.
-  }
 }
 
 const row = async () => (await findJobRun(database.pool, 'monthly', '2025-01'))!
@@ -59,7 +49,7 @@ describe('a claim', () => {
   test('goes with the connection of a worker that died, and is held for one that lives until its lease runs out', async () => {
     const first = (await claim(start))!
     expect(await claim(start + lease - 1)).toBeNull()
-    drop(first.owner)
+    first.release()
     const second = await waitUntil('the lock to be gone', () => claim(start + 1_000))
     expect(second.attempts).toBe(2)
     // The one that lives extends it.
@@ -99,7 +89,7 @@ describe('a claim', () => {
     for (let attempt = 1; attempt <= 4; attempt++) {
       const crashing = await waitUntil(`attempt ${attempt}`, () => claim(start, 10 * minute))
       expect(crashing.attempts).toBe(attempt)
-      drop(crashing.owner)
+      crashing.release()
     }
     await waitUntil('the lock to be gone', async () => (await database.pool.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid::bigint > 2147483647`)).rowCount === 0)
     expect(await claim(start + minute - 1)).toBeNull()
@@ -122,6 +112,29 @@ const { signal } = new AbortController()
 const outcomes = async () => Object.fromEntries((await database.pool.query<{ run: string; outcome: string }>(`SELECT kind || ' ' || period AS run, outcome FROM job_runs ORDER BY 1`)).rows.map(({ run, outcome }) => [run, outcome]))
 
 describe('asking', () => {
+  test('a database that is away when a run ends costs no connection', async () => {
+    const shop = await februaryShop()
+    const worker = shop.worker()
+    let isAway = false
+    const clock = async (): Promise<number> => {
+      if (isAway) throw new UnavailableError('the database is away')
+      return shop.nowMs
+    }
+    const freezeReport: AskOptions['work']['freezeReport'] = async () => {
+      isAway = true
+      throw new UnavailableError('the lake is away')
+    }
+    await expect(doWhatIsDue({ ...worker, terms: { ...worker.terms, clock }, work: { ...worker.work, freezeReport } }, signal)).rejects.toThrow('the lake is away')
+    const { pool } = database
+    expect(pool.totalCount - pool.idleCount).toBe(0)
+    // Its lock is gone, so it is begun again at once.
+    await waitUntil('the report', async () => {
+      await doWhatIsDue(worker, signal)
+      return shop.frozen.length === 1
+    })
+    expect(await findJobRun(database.pool, 'monthly', '2025-01')).toMatchObject({ outcome: 'published', attempts: 2 })
+  })
+
   test('by two workers, thrice each, while the first still works, does each run once', async () => {
     const shop = await februaryShop()
     let release = (): void => undefined
