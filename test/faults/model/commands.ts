@@ -46,6 +46,9 @@ export type Command =
   | { readonly do: 'seasons'; readonly table: number }
   | { readonly do: 'late event'; readonly seed: number }
   | { readonly do: 'archive committed' }
+  | { readonly do: 'compact' }
+  | { readonly do: 'import'; readonly lines: number; readonly seed: number; readonly stopAfterChunks: number | null }
+  | { readonly do: 'finish imports' }
   | { readonly do: 'quiesce' }
 
 const weights: readonly (readonly [Command['do'], number])[] = [
@@ -64,7 +67,7 @@ const weights: readonly (readonly [Command['do'], number])[] = [
   ['cut', 3],
   ['archive', 2],
   ['batch', 4],
-  ['crash batch', 8],
+  ['crash batch', 10],
   ['two batches', 2],
   ['roll back', 3],
   ['resume', 4],
@@ -77,6 +80,9 @@ const weights: readonly (readonly [Command['do'], number])[] = [
   ['seasons', 1],
   ['late event', 2],
   ['archive committed', 2],
+  ['compact', 2],
+  ['import', 2],
+  ['finish imports', 1],
   ['quiesce', 1],
 ]
 const weightSum = weights.reduce((sum, [, weight]) => sum + weight, 0)
@@ -125,6 +131,7 @@ function command(kind: Exclude<Command['do'], 'crash flush' | 'crash batch'>, ra
   if (kind === 'two batches') return { do: kind, step: random.pick(batchSteps) }
   if (kind === 'report') return { do: kind, kind: random.pick(reportKinds), pick: random.below(1_000) }
   if (kind === 'seasons') return { do: kind, table: random.below(3) }
+  if (kind === 'import') return { do: kind, lines: 1 + random.below(30), seed: random.below(2 ** 31), stopAfterChunks: random.chance(0.5) ? 1 : null }
   if (kind === 'late event') return { do: kind, seed: random.below(2 ** 31) }
   if (kind === 'prune') return { do: kind, keep: 1 + random.below(3) }
   if (kind === 'flush' || kind === 'drop' || kind === 'zombie' || kind === 'flush across cut' || kind === 'flush behind cut' || kind === 'replay') return { do: kind, slot }

@@ -2,6 +2,7 @@
 import { strict as assert } from 'node:assert'
 import type { ArchiveOptions } from '#batch/archive.ts'
 import { archiveCommitted, archiveUpTo } from '#batch/archive.ts'
+import { compactArchive } from '#batch/compact.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
 import { ConflictError, FencedError, InvalidRequestError, UnavailableError } from '#core/errors.ts'
 import { parquetCodec } from '#engines/parquet.ts'
@@ -21,6 +22,8 @@ import type { IntentKind } from '#test/lab/shop-stream.ts'
 import { ShopStream } from '#test/lab/shop-stream.ts'
 import { StepWorker, readLog } from '#test/lab/step-worker.ts'
 import type { Command, FlushCrashPoint } from './commands.ts'
+import type { ImportFolder } from './imports.ts'
+import { ModelImports } from './imports.ts'
 import { ModelReports } from './reports.ts'
 
 /** What happened in all runs of a process: crash points, and outcomes that a suite without faults would never see. */
@@ -48,10 +51,12 @@ export class World {
   #seen: Merged | null = null
 
   readonly #reports: ModelReports
+  readonly #imports: ModelImports
 
   /** The lab must be clear. */
-  constructor(lab: Lab, coverage: Coverage) {
+  constructor(lab: Lab, imports: ImportFolder, coverage: Coverage) {
     this.#lab = lab
+    this.#imports = new ModelImports(lab, imports, coverage)
     this.#reports = new ModelReports(lab, (name) => coverage.hit(name))
     this.#coverage = coverage
     this.#shop = new ShopStream(lab.topic, lab.partitions, false)
@@ -121,6 +126,12 @@ export class World {
       case 'archive committed':
         await archiveCommitted({ ...this.#archiveOptions(), fileOffsetsMax: 20 })
         return
+      case 'compact':
+        return this.#compact()
+      case 'import':
+        return this.#imports.import(command.lines, command.seed, command.stopAfterChunks)
+      case 'finish imports':
+        return this.#imports.finish()
       case 'quiesce':
         return this.quiesce()
     }
@@ -150,6 +161,7 @@ export class World {
     await this.#open(0, 7)
     await this.#workers[0]!.readAll()
     await this.#flush(0)
+    await this.#imports.finish()
     await this.#batch(false)
     const { n } = await readMerged(this.#lab)
     for (const [partition, end] of this.#lab.oracle.ends()) assert.equal(n.get(partition), end, `partition ${partition} is read to its end`)
@@ -312,6 +324,12 @@ export class World {
     if (await this.#isPaused()) return
     await this.#batch(false)
     await this.#reports.refresh()
+  }
+
+  async #compact(): Promise<void> {
+    const { database, lake, engine } = this.#lab
+    const { merged } = await compactArchive({ database, lake, engine, codec: parquetCodec, fileOffsetsMax: 40, signal: new AbortController().signal })
+    if (merged.length > 0) this.#coverage.hit('files merged')
   }
 
   async #isPaused(): Promise<boolean> {
