@@ -11,7 +11,7 @@ import { beginImport, checkImportName, emptySha256 } from '#store/imports.ts'
 import type { Environment } from './environment.ts'
 import { transactionsTopic } from './environment.ts'
 import type { ImportFormat } from './import-lines.ts'
-import { readImportChunks } from './import-lines.ts'
+import { checkImportFiles, readImportChunks } from './import-lines.ts'
 import { openLogger } from './logger.ts'
 
 export type ImportRequest = {
@@ -32,6 +32,7 @@ const ledgerShare = 0.5
 export async function importFiles(environment: Environment, request: ImportRequest, signal: AbortSignal): Promise<ImportOutcome> {
   const { database, decoder, settings } = environment
   const lake = await environment.lake()
+  await checkImportFiles(request)
   const terms: ImportTerms = { name: request.name, topic: transactionsTopic, source: request.source, logTimeMs: request.nowMs }
   const begun = await beginImport(database, terms)
   const stopped = new AbortController()

@@ -20,6 +20,18 @@ export type LinesOptions = {
 
 const lineFeed = Buffer.from('\n')
 
+/** Looks at the first line of each file, before anything is begun. Throws as reading them would. */
+export async function checkImportFiles(options: Pick<LinesOptions, 'paths' | 'format'>): Promise<void> {
+  for (const path of options.paths) {
+    // Standard input can be read only once.
+    if (path === '-') continue
+    for await (const line of readNumberedLines(path)) {
+      checkFormat(options, path, line)
+      break
+    }
+  }
+}
+
 /** From the first line on that is not imported. Throws InvalidRequestError where the lines before it are not those that were. */
 export async function* readImportChunks(options: LinesOptions, stands: Pick<Import, 'nextOffset' | 'contentSha256' | 'finishedAt'>): AsyncGenerator<ImportChunk> {
   const digest = createHash('sha256')
@@ -72,7 +84,7 @@ function changed({ name }: LinesOptions, says: string): InvalidRequestError {
   )
 }
 
-function checkFormat({ format }: LinesOptions, path: string, line: Uint8Array): void {
+function checkFormat({ format }: Pick<LinesOptions, 'format'>, path: string, line: Uint8Array): void {
   if (format === undefined) return
   const isJson = line[0] === 0x7b
   if (isJson === (format === 'jsonl')) return

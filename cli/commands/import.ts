@@ -60,7 +60,7 @@ async function run(request: Request, options: ImportCommandOptions): Promise<voi
     if (options.json === true) return printJson({ isFinished, ofThisRun: sums, import: outcome.import })
     const { name, accepted, copies, conflicts, refused, nextOffset } = outcome.import
     if (!isFinished) return print(`${name} is imported up to line ${count(nextOffset)}: run the same command again, and it goes on.`)
-    if (sums.lines === 0) print(`${name} was imported already: nothing was done.`)
+    if (sums.lines === 0 && nextOffset > 0) print(`${name} was imported already: nothing was done.`)
     print(`${name}: ${count(accepted)} events count, ${count(copies)} were copies, ${count(conflicts)} conflicts, ${count(refused)} lines refused.`)
     if (conflicts + refused > 0) print('"tidemark dead-letters list" shows what was not accepted, with file and line.')
   })
