@@ -9,7 +9,14 @@ const readBytes = 4 * 1024 * 1024
 /** Of what the lake holds, in hexadecimal. */
 export async function sha256Of(file: LakeFile): Promise<string> {
   const digest = createHash('sha256')
-  for (let from = 0; from < file.bytes; from += readBytes) digest.update(await file.read(from, Math.min(from + readBytes, file.bytes)))
+  const read = (from: number): Promise<Uint8Array> | null => (from < file.bytes ? file.read(from, Math.min(from + readBytes, file.bytes)) : null)
+  // The next piece is read while this one is digested.
+  let next = read(0)
+  for (let from = readBytes; next !== null; from += readBytes) {
+    const piece = await next
+    next = read(from)
+    digest.update(piece)
+  }
   return digest.digest('hex')
 }
 

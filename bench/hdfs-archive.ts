@@ -72,7 +72,7 @@ export async function benchHdfsArchive(lines: number, pairs: number): Promise<Ar
 }
 
 /** What the archiver writes for so many lines. */
-async function encodeArchive(lines: number): Promise<{ bytes: Buffer; rows: number }> {
+export async function encodeArchive(lines: number): Promise<{ bytes: Buffer; rows: number }> {
   const decoder = openDecoder({ zone: benchZone, currency: benchCurrency })
   const sums = new ArchiveSums()
   function* groups(): Generator<readonly ParquetValues[]> {

@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { benchDiskArchive } from './disk-archive.ts'
 import { benchEndToEnd } from './end-to-end.ts'
 import { benchFreshness } from './freshness.ts'
 import { benchHdfsArchive, missingForHdfs } from './hdfs-archive.ts'
@@ -20,6 +21,7 @@ import { benchRecovery } from './kafka-recovery.ts'
 import { benchKafkaSearch, missingForSearch } from './kafka-search.ts'
 import { benchMemory } from './memory.ts'
 import { benchMergedQueries } from './merged-query.ts'
+import { benchMonths } from './months.ts'
 import { benchParquetWriter } from './parquet-writer.ts'
 import { benchPoison } from './poison.ts'
 import { benchReportEngines, missingForReportEngines } from './report-engines.ts'
@@ -81,6 +83,21 @@ const benches: Readonly<Record<string, Bench>> = {
         measured: `${one.ratio.toFixed(2)} (${one.runs.map(({ peakMiB, seconds }) => `${number(peakMiB)} MiB in ${seconds} s`).join(', ')})`,
         goal: 'must 1.5',
       },
+    ],
+  ),
+  months: bench(
+    () => benchMonths(20_000, 5, 100, 1),
+    (one) => [
+      { what: 'P12 one more month, 60 months of history ÷ 12', measured: `${spread(one.incremental)} = ${one.incrementalSeconds.long} ÷ ${one.incrementalSeconds.short} s`, goal: 'must 1.3, aim 1.1' },
+      { what: '  reading the archive and staging alone', measured: spread(one.recompute), goal: 'reported' },
+      { what: 'P12f every month again, 60 months ÷ 12', measured: `${one.full.median.toFixed(2)} = ${one.fullSeconds.long} ÷ ${one.fullSeconds.short} s`, goal: 'must 6, aim 5.25' },
+    ],
+  ),
+  'disk-archive': bench(
+    () => benchDiskArchive(1_000_000, 7),
+    (one) => [
+      { what: 'P10 archive file to disk ÷ plain copy, synced', measured: `${spread(one.ofSyncedCopy)} = ${one.megabytesPerSecond.archiver} ÷ ${one.megabytesPerSecond.syncedCopy} MB/s`, goal: 'must 0.5, aim 0.75' },
+      { what: '  the same ÷ a copy that is not synced', measured: `${spread(one.ofCopy)} (${one.megabytesPerSecond.copy} MB/s)`, goal: 'reported' },
     ],
   ),
   kafka: bench(

@@ -1,0 +1,76 @@
+/**
+ * P10 on the local disk: MB/s of an archive file into the lake, written, synced, verified by its checksum, its footer and its rows, and renamed, ÷ a plain copy of
+ * the same file into the same folder: once as `cp` leaves it, in the system's cache, and once synced, as a file must be that the log is to forget.
+ */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { copyFile, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sha256Of } from '#batch/file-digest.ts'
+import type { LakeVerify } from '#core/ports.ts'
+import { openDiskLake } from '#engines/disk-lake.ts'
+import { parquetCodec } from '#engines/parquet.ts'
+import { encodeArchive } from './hdfs-archive.ts'
+import { nullOf } from './kafka-end-to-end.ts'
+import type { Ratio } from './statistics.ts'
+import { median, ratioOf } from './statistics.ts'
+
+export type DiskArchiveResult = {
+  readonly megabytes: number
+  readonly megabytesPerSecond: { readonly copy: number; readonly syncedCopy: number; readonly archiver: number }
+  /** P10. */
+  readonly ofCopy: Ratio
+  readonly ofSyncedCopy: Ratio
+  readonly nullOfCopy: Ratio
+}
+
+const megabyte = 1_000_000
+
+export async function benchDiskArchive(lines: number, pairs: number): Promise<DiskArchiveResult> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-bench-'))
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  const lake = stack.use(await openDiskLake({ root: join(folder, 'lake') }))
+  const { bytes, rows } = await encodeArchive(lines)
+  const file = join(folder, 'archive.parquet')
+  await writeFile(file, bytes)
+  await mkdir(join(folder, 'lake', 'bench'), { recursive: true })
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  const verify: LakeVerify = async (written) => {
+    if (written.bytes !== bytes.length || (await parquetCodec.rowCount(written)) !== rows || (await sha256Of(written)) !== sha256) throw new Error('void: the disk holds something else')
+  }
+  const copyTo = (name: string): string => join(folder, 'lake', 'bench', name)
+  const seconds = { copy: [] as number[], syncedCopy: [] as number[], archiver: [] as number[] }
+  for (let pair = -1; pair < pairs; pair++) {
+    const measured = {
+      archiver: await secondsOf(() => lake.put(`bench/archiver-${pair + 1}.parquet`, createReadStream(file, { highWaterMark: 256 * 1024 }), verify)),
+      copy: await secondsOf(() => copyFile(file, copyTo(`copy-${pair + 1}.parquet`))),
+      syncedCopy: await secondsOf(() => copySynced(file, copyTo(`synced-${pair + 1}.parquet`))),
+    }
+    process.stderr.write(`  copy ${measured.copy.toFixed(3)} s, synced ${measured.syncedCopy.toFixed(3)} s, ours ${measured.archiver.toFixed(3)} s\n`)
+    if (pair >= 0) for (const name of ['copy', 'syncedCopy', 'archiver'] as const) seconds[name].push(measured[name])
+  }
+  const rate = (of: readonly number[]): number => Math.round(bytes.length / megabyte / median(of))
+  return {
+    megabytes: Math.round(bytes.length / megabyte),
+    megabytesPerSecond: { copy: rate(seconds.copy), syncedCopy: rate(seconds.syncedCopy), archiver: rate(seconds.archiver) },
+    ofCopy: ratioOf(seconds.copy, seconds.archiver),
+    ofSyncedCopy: ratioOf(seconds.syncedCopy, seconds.archiver),
+    nullOfCopy: nullOf(seconds.syncedCopy),
+  }
+}
+
+async function copySynced(from: string, to: string): Promise<void> {
+  await copyFile(from, to)
+  await using handle = await open(to, 'r+')
+  await handle.sync()
+}
+
+async function secondsOf(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await work()
+  return (performance.now() - startedAt) / 1000
+}
+
+if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchDiskArchive(Number(process.argv[2] ?? 200_000), Number(process.argv[3] ?? 5)), null, 1)}\n`)
