@@ -15,6 +15,7 @@ import { newStage, stageRows } from '#store/batches.ts'
 import type { EpochCount } from '#store/cross-check.ts'
 import type { Database, Queryable } from '#store/database.ts'
 import { run } from '#store/database.ts'
+import { namingEpoch } from '#store/flush.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { archiveColumns } from './archive-columns.ts'
 import { checkDigests } from './file-digest.ts'
@@ -240,8 +241,9 @@ async function nameProducts(queryable: Queryable, engine: QueryEngine): Promise<
       queryable,
       /* sql */ `
       INSERT INTO product_names AS t (product_id, product_name, epoch, partition, log_offset, record_index)
-      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::int[]) AS p (product_id, product_name, epoch, partition, log_offset, record_index)
-      ORDER BY product_id COLLATE "C"
+      SELECT p.product_id, p.product_name, ${namingEpoch('p.epoch')}, p.partition, p.log_offset, p.record_index
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::int[]) AS p (product_id, product_name, epoch, partition, log_offset, record_index)
+      ORDER BY p.product_id COLLATE "C"
       ON CONFLICT (product_id) DO UPDATE SET product_name = EXCLUDED.product_name, epoch = EXCLUDED.epoch, partition = EXCLUDED.partition,
         log_offset = EXCLUDED.log_offset, record_index = EXCLUDED.record_index
       WHERE (t.epoch, t.partition, t.log_offset, t.record_index) < (EXCLUDED.epoch, EXCLUDED.partition, EXCLUDED.log_offset, EXCLUDED.record_index)`,

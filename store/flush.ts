@@ -206,12 +206,17 @@ async function storeLetters(client: PoolClient, epoch: number, topic: string, le
   )
 }
 
+/** What was imported is from before the log: of two names, that of the log's sale is the newer one. */
+export function namingEpoch(epoch: string): string {
+  return `CASE WHEN EXISTS (SELECT FROM imports i WHERE i.partition = p.partition) THEN 0 ELSE ${epoch} END`
+}
+
 async function nameProducts(client: PoolClient, epoch: number, names: readonly ProductName[]): Promise<void> {
   const sorted = [...names].sort((a, b) => (a.productId < b.productId ? -1 : 1))
   await client.query(
     /* sql */ `
     INSERT INTO product_names AS t (product_id, product_name, epoch, partition, log_offset, record_index)
-    SELECT p.product_id, p.product_name, $1, p.partition, p.log_offset, p.record_index
+    SELECT p.product_id, p.product_name, ${namingEpoch('$1::bigint')}, p.partition, p.log_offset, p.record_index
     FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::int[]) AS p (product_id, product_name, partition, log_offset, record_index)
     ON CONFLICT (product_id) DO UPDATE SET
       product_name = EXCLUDED.product_name, epoch = EXCLUDED.epoch, partition = EXCLUDED.partition,

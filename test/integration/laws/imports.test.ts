@@ -158,6 +158,22 @@ describe('an import', () => {
     ])
   })
 
+  test('names a product only where the log has no sale of it', async () => {
+    const named = (id: string, product: string, name: string): string => importedSale('old-shop', { id, product }).text.replace(`"Product ${product}"`, name)
+    const names = async (): Promise<unknown[]> => (await lab.database.pool.query('SELECT product_id, product_name FROM product_names ORDER BY 1')).rows
+    await lab.append([sale({ id: '1', product: 'P1' })])
+    await countLog(0)
+    const file = await folder.write('names.csv', [named('1', 'P1', 'of old'), named('2', 'P2', 'of old'), named('3', 'P2', 'less old')].map((text) => `${text}\n`).join(''))
+    await importAll({ files: [file], chunkLinesMax: 2 })
+    const expected = [{ product_id: 'P1', product_name: 'Product P1' }, { product_id: 'P2', product_name: 'less old' }]
+    expect(await names()).toEqual(expected)
+    await runLabBatch(lab)
+    expect(await names()).toEqual(expected)
+    await lab.append([sale({ id: '2', product: 'P2' })])
+    await countLog(0)
+    expect((await names())[1]).toEqual({ product_id: 'P2', product_name: 'Product P2' })
+  })
+
   test('of the name space of another one counts no id twice once a batch has seen both', async () => {
     const lines = [importedSale('old-shop', { id: '1' }), importedSale('old-shop', { id: '2' })]
     const file = await folder.write('one.csv', lines)
