@@ -7,6 +7,7 @@ import { ConflictError, InvalidRequestError } from '#core/errors.ts'
 import { namesUser } from '#core/names-user.ts'
 import type { Lake, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
+import { runningBatches } from '#store/batches.ts'
 import { beginErasure, eraseFromTables, findLettersOf, finishErasure, forgetSwapped, hasReference, readStalePending, readSwappedPaths, swapErased } from '#store/erasures.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { listFiles, registeredPaths } from '#store/register.ts'
@@ -77,6 +78,7 @@ export async function eraseUser(options: EraseOptions, given: string): Promise<E
   // People who ask the query engine themselves must not be left with files that are to go.
   if (files > 0) await shareArchive({ database, engine: options.engine, topic: options.sharedTopic })
   const { deadLetters, references } = await eraseFromTables(database, erasure, userId)
+  if (options.now === true) await refuseWhileRead(database)
   const { removed, unreadable } = options.now === true ? await removeOld(options, userId) : { removed: 0, unreadable: [] }
   await finishErasure(database.pool, erasure)
   return { files, records, deadLetters, references, filesRemoved: removed, unreadable }
@@ -178,6 +180,12 @@ function blankRecord(rows: RecordRows, userId: string): ArchiveRow[] {
     // A record of the topic of users is the person: their id is its event's.
     return row[at.kind] === 'user' ? bare.with(at.userId, null).with(at.eventId, 'erased').with(at.city, null) : bare.with(at.userId, null)
   })
+}
+
+/** A batch that began before reads the files that it found registered then. */
+async function refuseWhileRead(database: Database): Promise<void> {
+  const [batch] = await runningBatches(database)
+  if (batch !== undefined) throw new ConflictError(`Everything is blanked, but batch ${batch} runs and may read the old files: run this again with --now when it has ended.`, { batch })
 }
 
 /** Files that nothing reads any more, registered or not: those that hold the person go at once. */

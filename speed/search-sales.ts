@@ -11,6 +11,7 @@ import type { EventLog, FoundDocument, LogBatch, LogRecord, SearchDocument, Sear
 import { readCommitted } from '#store/committed.ts'
 import type { Database } from '#store/database.ts'
 import { hashOfUser, readErasedUsers } from '#store/erasures.ts'
+import { checkLogic } from '#store/partitions.ts'
 import { readImportPartitions } from '#store/imports.ts'
 import { renewIncarnation } from '#store/incarnation.ts'
 import { filesOfRange } from '#store/register.ts'
@@ -248,6 +249,8 @@ export class SalesFollower implements AsyncDisposable {
     const { database, topic } = this.#options
     const conflicts = await readConflictPositions(database.pool, topic, batches)
     this.#erased = await readErasedUsers(database.pool)
+    // Documents of other settings would say other days than the figures.
+    await checkLogic(database, this.#options.decoder.logicVersion)
     const sales: SaleAt[] = []
     for (const { partition, records } of batches) {
       for (const record of records) {

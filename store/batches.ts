@@ -157,6 +157,12 @@ async function markCrashed(database: Database): Promise<void> {
   }
 }
 
+/** The batches that run now, oldest first. */
+export async function runningBatches(database: Database): Promise<number[]> {
+  await markCrashed(database)
+  return (await run<{ batch: bigint }>(database.pool, `SELECT batch FROM batches WHERE status = 'running' ORDER BY batch`)).map(({ batch }) => Number(batch))
+}
+
 export async function failBatch(database: Database, batch: number, message: string): Promise<void> {
   await discardWork(database.pool, batch)
   await run(database.pool, `UPDATE batches SET status = 'failed', finished_at = clock_timestamp(), message = $2 WHERE batch = $1 AND status = 'running'`, [batch, message])

@@ -165,6 +165,24 @@ test('an erasure that is interrupted goes on, and one that meets another rewriti
   await checkExact(lab)
 })
 
+test('files that a running batch may read are not removed under it: the batch publishes, and then they go', async () => {
+  await fill()
+  await lab.append([saleOf('e', person, 1)])
+  await count()
+  let refused: unknown = null
+  const outcome = await runLabBatch(lab, {
+    engine: await lab.secondEngine(),
+    async before(step) {
+      if (step === 'recompute') refused = await eraseUser(options({ now: true }), person).catch((thrown: unknown) => thrown)
+    },
+  })
+  expect(outcome.crossCheck.summary.result).toBe('exact')
+  expect(refused).toMatchObject({ code: 'conflict' })
+  await eraseUser(options({ now: true }), person)
+  expect(await filesWith(person)).toEqual([])
+  await checkExact(lab)
+})
+
 test('a range with an erased record is read back from the lake with the same figures, and other settings decode it from its columns', async () => {
   await fill()
   await eraseUser(options(), person)
