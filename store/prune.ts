@@ -1,6 +1,6 @@
 /**
  * Retention: the published batch and the last `keepBatches` stay readable, with everything that rolling back to them needs. Older row versions, and live
- * and correction rows at or below the oldest kept horizon, go.
+ * and correction rows at or below the oldest kept horizon, go. Every rule, of tables and of the lake, stands in docs/decisions/0017.
  */
 import { views } from '#core/views/all.ts'
 import type { Database } from './database.ts'
@@ -34,6 +34,10 @@ export async function pruneStore(database: Database, keepBatches: number, ledger
       /* sql */ `
       DELETE FROM batch_parts WHERE batch IN (SELECT batch FROM batches WHERE status IN ('pruned', 'failed', 'superseded', 'dropped')) RETURNING view, version`,
     )
+    // Of runs that ended on the way and could not tidy up: their files are orphans from now on.
+    for (const table of ['pending_files', 'staged_pages', 'staged_letters']) {
+      await client.query(`DELETE FROM ${table} WHERE batch IN (SELECT batch FROM batches WHERE status NOT IN ('running', 'held'))`)
+    }
     await notePruned(client, oldestEpoch)
     let liveRows = 0
     for (const view of views) {
