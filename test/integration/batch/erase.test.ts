@@ -11,12 +11,15 @@ import { openDecoder } from '#core/decode.ts'
 import { parquetCodec } from '#engines/parquet.ts'
 import { hashOfUser } from '#store/erasures.ts'
 import { listFiles } from '#store/register.ts'
+import { requestBuild } from '#store/search-indices.ts'
 import type { Lab } from '#test/lab.ts'
 import { openLab } from '#test/lab.ts'
 import { runLabBatch } from '#test/lab/crash.ts'
 import { checkExact, readMerged } from '#test/lab/merged.ts'
 import type { MeantAppend } from '#test/lab/shop-stream.ts'
 import { StepWorker } from '#test/lab/step-worker.ts'
+import { MemorySearch } from '#test/lab/memory-search.ts'
+import { SearchLab } from '#test/lab/search.ts'
 import { sale } from '../../faults/setup.ts'
 
 /** A text that nothing else holds. */
@@ -163,6 +166,24 @@ test('an erasure that is interrupted goes on, and one that meets another rewriti
   expect(await filesWith(person)).toEqual([])
   expect(await tablesWith(person)).toEqual([])
   await checkExact(lab)
+})
+
+test('documents of the sales that are built anew leave the person out, though the log still has them', async () => {
+  await fill()
+  const search = new MemorySearch()
+  const follower = new SearchLab(lab, search, 'mem')
+  await follower.followAll()
+  const users = async (): Promise<unknown[]> => {
+    const held: unknown[] = []
+    for (const index of await search.pointed('mem-sales')) for (const { body } of search.indices.get(index)!.values()) held.push((JSON.parse(body!) as { userId: unknown }).userId)
+    return [...new Set(held)].sort()
+  }
+  expect(await users()).toEqual(['u-other', person].sort())
+  await eraseUser(options({ now: true }), person)
+  await requestBuild(lab.database, 'mem', 'sales')
+  await follower.followAll()
+  expect(await users()).toEqual([null, 'u-other'])
+  await follower.closeSales()
 })
 
 test('files that a running batch may read are not removed under it: the batch publishes, and then they go', async () => {
