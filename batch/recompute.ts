@@ -145,14 +145,22 @@ function pathsOf(files: readonly ArchiveFile[]): string[] {
 /** From so many files of one folder on, one listing costs less than asking for each. */
 const listFrom = 8
 
+/** Folders looked through at a time: each answer of HDFS takes milliseconds. */
+const foldersAtOnce = 8
+
 /** Every file that is about to be read is there, as long as the register says. */
 async function checkFiles(lake: Lake, files: readonly ArchiveFile[]): Promise<void> {
-  const folders = Map.groupBy(files.filter((file) => file.rows > 0), ({ path }) => path.slice(0, path.lastIndexOf('/') + 1))
-  for (const [folder, some] of folders) {
-    const listed = new Map<string, LakeEntry>()
-    if (some.length >= listFrom) for await (const entry of lake.list(folder)) listed.set(entry.path, entry)
-    for (const file of some) checkFile(file, listed.get(file.path) ?? (await lake.stat(file.path)) ?? (await reclaim(lake, file)))
+  const folders = [...Map.groupBy(files.filter((file) => file.rows > 0), ({ path }) => path.slice(0, path.lastIndexOf('/') + 1))]
+  const work = async (): Promise<void> => {
+    for (let next = folders.pop(); next !== undefined; next = folders.pop()) await checkFolder(lake, ...next)
   }
+  await Promise.all(Array.from({ length: foldersAtOnce }, work))
+}
+
+async function checkFolder(lake: Lake, folder: string, files: readonly ArchiveFile[]): Promise<void> {
+  const listed = new Map<string, LakeEntry>()
+  if (files.length >= listFrom) for await (const entry of lake.list(folder)) listed.set(entry.path, entry)
+  for (const file of files) checkFile(file, listed.get(file.path) ?? (await lake.stat(file.path)) ?? (await reclaim(lake, file)))
 }
 
 function checkFile(file: ArchiveFile, entry: LakeEntry | null): void {
