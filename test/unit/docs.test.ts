@@ -83,7 +83,7 @@ describe('README.md', () => {
     const used = [...readme.matchAll(/\.\/tidemark ([a-z][a-z-]*)/g)].map((match) => match[1]!)
     expect(used.length).toBeGreaterThan(15)
     expect(used.filter((name) => !commands.includes(name))).toEqual([])
-    const batch = read('cli/commands/batch.ts')
+    const batch = read('cli/commands/batch.ts') + read('cli/commands/batch-compact.ts')
     const ofBatch = [...readme.matchAll(/(?:\.\/tidemark |\| `|, `)batch ([a-z]+)/g)].map((match) => match[1]!)
     expect(ofBatch.filter((name) => !new RegExp(`(?:command\\(|decision\\(batch, )'${name}\\b`).test(batch))).toEqual([])
   })
