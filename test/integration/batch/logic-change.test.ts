@@ -11,7 +11,7 @@ import { sweepOrphans } from '#batch/orphans.ts'
 import type { BatchOptions, BatchOutcome } from '#batch/run.ts'
 import { acceptHeldBatch, runBatchToPublication } from '#batch/run.ts'
 import { parquetCodec } from '#engines/parquet.ts'
-import { readPointer, resumePublishing, rollBack } from '#store/batches.ts'
+import { readBatch, readPointer, resumePublishing, rollBack } from '#store/batches.ts'
 import { readHorizon } from '#store/epochs.ts'
 import { checkWorkerLogic, readLogic } from '#store/logic.ts'
 import { readPendingFiles } from '#store/pending-files.ts'
@@ -283,6 +283,9 @@ test('a decoder that answers otherwise under the same version holds the batch; i
   const careless = labWith({ ...auckland, logicVersion: lab.decoder.logicVersion })
   await expect(runLabBatch(careless, { full: true })).rejects.toBeInstanceOf(HeldError)
   expect(figures(await checkExact(lab))).toEqual(figures(before))
+  const held = await readBatch(lab.database.pool, 2)
+  const shown = batchLines({ batch: held, horizon: await readHorizon(lab.database.pool, held.epoch), isServing: false }).join('\n')
+  for (const text of ['Batch 2 is held: full', 'Keys that differ', 'revenue 202', 'gross_minor ', './tidemark batch accept 2', './tidemark batch drop 2']) expect(shown).toContain(text)
   const pending = await readPendingFiles(lab.database.pool, 2)
   expect(pending.length).toBeGreaterThan(0)
   const sweep = { database: lab.database, lake: lab.lake, topics: [lab.topic], nowMs: Date.now() + 3_600_000, orphanAfterMs: 0, deleteAfterMs: 3_600_000_000 }
