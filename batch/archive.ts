@@ -49,7 +49,7 @@ export async function archiveUpTo(options: ArchiveOptions, epoch: number): Promi
       const turn = await archiveOnce({ ...options, onFile }, epoch)
       if (turn === 'nothing') return
       overtaken = turn === 'archived' ? 0 : overtaken + 1
-      if (overtaken === turnsMax) throw turn
+      if (turn instanceof ConflictError && overtaken === turnsMax) throw turn
     }
   })
 }
@@ -104,8 +104,16 @@ async function recorded(options: ArchiveOptions, kind: ArchiveRunKind, archive: 
  * Throws CorruptError, once all others are written, naming files of imports: no log holds those.
  */
 export async function repairArchive(options: ArchiveOptions, epoch: number): Promise<string[]> {
-  const repaired: string[] = []
   const lost: string[] = []
+  const rewrittenFiles = await recorded(options, 'repair', (onFile) => rewriteLost(options, epoch, lost, onFile))
+  const repaired = rewrittenFiles.map((file) => file.path)
+  if (lost.length > 0) {
+    throw new CorruptError(`${repaired.length} files were written again. No log holds what was imported: put these back from a copy of the lake, or from a backup: ${lost.join('; ')}.`, { repaired, lost })
+  }
+  return repaired
+}
+
+async function rewriteLost(options: ArchiveOptions, epoch: number, lost: string[], onFile: (file: ArchiveFile) => void): Promise<void> {
   const imports = new Map((await listImports(options.database.pool)).map(({ name, topic, partition }) => [`${topic} ${partition}`, name]))
   for (const file of await listFiles(options.database.pool, 0, epoch)) {
     if (file.rows === 0) continue
@@ -118,16 +126,12 @@ export async function repairArchive(options: ArchiveOptions, epoch: number): Pro
     const rewritten = await writeRange(options, file)
     try {
       await replaceFile(options.database, file, rewritten)
-      repaired.push(rewritten.path)
+      onFile(rewritten)
     } catch (thrown) {
       // Swapped meanwhile: another repair, or a compaction, had read what was whole then.
       if (!(thrown instanceof ConflictError)) throw thrown
     }
   }
-  if (lost.length > 0) {
-    throw new CorruptError(`${repaired.length} files were written again. No log holds what was imported: put these back from a copy of the lake, or from a backup: ${lost.join('; ')}.`, { repaired, lost })
-  }
-  return repaired
 }
 
 /** Records of a topic that was made anew must not pass for those that were counted. Throws LossError. */
