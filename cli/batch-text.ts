@@ -1,6 +1,8 @@
 /** A batch as people read it: what it covers, what it read, how long each step took, how it was checked, and, where it is held, why and what may be done. */
 import type { CrossCheckSummary } from '#batch/cross-check.ts'
 import type { Redecoded } from '#batch/redecode.ts'
+import { views } from '#core/views/all.ts'
+import { measures } from '#core/views/measures.ts'
 import type { Batch } from '#store/batches.ts'
 import type { HorizonEntry } from '#store/epochs.ts'
 import { count } from './output.ts'
@@ -82,8 +84,10 @@ function heldLines({ batch }: Batch, check: Partial<CrossCheckSummary>): string[
   const lines = ['', 'Held, since this is explained by no stated rule; the batch before serves meanwhile, exact through the speed layer.']
   if (keys.length > 0) lines.push('', 'Keys that differ: what the archive gives, and what was counted live')
   for (const { view, key, batch: archive, speed } of keys.slice(0, listedMax)) {
-    const measures = [...new Set([...Object.keys(archive), ...Object.keys(speed)])].map((name) => `${name} ${archive[name] ?? '0'} | ${speed[name] ?? '0'}`)
-    lines.push(`  ${view} ${Object.values(key).join(' · ')}:  ${measures.join(', ')}`)
+    // The database keeps no order of names.
+    const grain = views.find((one) => one.name === view)?.grain.map(({ name }) => key[name]) ?? Object.values(key)
+    const differing = measures.filter((name) => name in archive || name in speed).map((name) => `${name} ${archive[name] ?? '0'} | ${speed[name] ?? '0'}`)
+    lines.push(`  ${view} ${grain.join(' · ')}:  ${differing.join(', ')}`)
   }
   if (keys.length > listedMax) lines.push(`  … and ${count(keys.length - listedMax)} more (--json)`)
   if (events.length > 0) lines.push('', 'Events')

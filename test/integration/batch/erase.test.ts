@@ -176,7 +176,7 @@ test('documents of the sales that are built anew leave the person out, though th
   const users = async (): Promise<unknown[]> => {
     const held: unknown[] = []
     for (const index of await search.pointed('mem-sales')) for (const { body } of search.indices.get(index)!.values()) held.push((JSON.parse(body!) as { userId: unknown }).userId)
-    return [...new Set(held)].sort()
+    return [...new Set(held)].sort((a, b) => (String(a) < String(b) ? -1 : 1))
   }
   expect(await users()).toEqual(['u-other', person].sort())
   await eraseUser(options({ now: true }), person)
