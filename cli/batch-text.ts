@@ -1,6 +1,7 @@
 /** A batch as people read it: what it covers, what it read, how long each step took, how it was checked, and, where it is held, why and what may be done. */
 import type { CrossCheckSummary } from '#batch/cross-check.ts'
 import type { Redecoded } from '#batch/redecode.ts'
+import type { BatchStep } from '#batch/run.ts'
 import { views } from '#core/views/all.ts'
 import { measures } from '#core/views/measures.ts'
 import type { Batch } from '#store/batches.ts'
@@ -8,6 +9,8 @@ import type { HorizonEntry } from '#store/epochs.ts'
 import { count } from './output.ts'
 
 const listedMax = 20
+/** The database keeps no order of names. `switch` is how long counting waited: it holds what follows it. */
+const stepOrder: readonly BatchStep[] = ['cut', 'archive', 'redecode', 'recompute', 'switch', 'cross-check', 'combine', 'publish']
 
 export type ShownBatch = { readonly batch: Batch; readonly horizon: readonly HorizonEntry[]; readonly isServing: boolean }
 
@@ -35,7 +38,8 @@ export function batchLines({ batch, horizon, isServing }: ShownBatch): string[] 
     `  events       ${batch.eventsRead === null ? 'not read yet' : `${count(batch.eventsRead)} read, ${count(batch.eventsCounted ?? 0)} count`}`,
   ]
   if (batch.steps !== null) {
-    const steps = Object.entries(batch.steps).map(([step, ms]) => `${step} ${durationText(ms)}`)
+    const taken = batch.steps
+    const steps = stepOrder.filter((step) => step in taken).map((step) => `${step} ${durationText(taken[step]!)}`)
     lines.push(`  steps        ${steps.join(' · ')}`)
   }
   if (check?.result !== undefined) lines.push(...checkLines(check))
