@@ -9,7 +9,7 @@ import type { ClosedPeriod } from '#core/period.ts'
 import type { RestatementEvent } from '#core/report/report.ts'
 import type { ExplainingEvent } from '#core/report/restate.ts'
 import { reasonOf } from '#core/report/restate.ts'
-import { readBatch } from '#store/batches.ts'
+import { readBatch, readPointer } from '#store/batches.ts'
 import type { Database } from '#store/database.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import type { ReportBasis } from '#store/reports.ts'
@@ -58,14 +58,18 @@ export async function checkAgainstArchive(database: Database, engine: QueryEngin
       }
       while (day < days.toDay) await compareDay()
     } catch (thrown) {
-      // Rows of a batch that was pruned meanwhile are gone, which is no disagreement.
-      if (thrown instanceof CorruptError && (await readBatch(database.pool, basis.batch)).status === 'pruned') {
-        throw new OvertakenError(`Batch ${basis.batch} was pruned while a report was made of it. Make the report again.`, { batch: basis.batch })
-      }
+      if (thrown instanceof CorruptError) await refuseWhereOvertaken(database, basis)
       throw thrown
     }
   }
   return compared
+}
+
+/** Rows of a batch that was pruned meanwhile are gone, and another batch may have taken other logic into use: neither is a disagreement. */
+async function refuseWhereOvertaken({ pool }: Database, { batch }: ReportBasis): Promise<void> {
+  if ((await readBatch(pool, batch)).status === 'pruned') throw new OvertakenError(`Batch ${batch} was pruned while a report was made of it. Make the report again.`, { batch })
+  const { batch: serving } = await readPointer(pool)
+  if (serving !== batch) throw new OvertakenError(`Batch ${serving} was published while a report was made of batch ${batch}. Make the report again.`, { batch, serving })
 }
 
 function compareRows(where: string, expected: readonly (readonly unknown[])[], found: readonly (readonly unknown[])[]): void {

@@ -17,8 +17,7 @@ import { inTransaction } from '#store/database.ts'
 import { keepIncarnation } from '#store/incarnation.ts'
 import { listFiles } from '#store/register.ts'
 import type { ReportBasis, ReportVersion } from '#store/reports.ts'
-import { readSeasons } from '#store/seasons.ts'
-import { findReport, fingerprintOf, listReports, publishReport, readReport, readReportBasis, readReportFiles, rowVersions } from '#store/reports.ts'
+import { findReport, fingerprintOf, listReports, publishReport, readReport, readReportBasis, readReportFiles, rowVersions, wasAnyAccepted } from '#store/reports.ts'
 import { attachArchive, checkAgainstArchive, explainingEvents } from './report-check.ts'
 import { reportColumns, writeReportFiles } from './report-files.ts'
 import { renderReportJson } from './report-json.ts'
@@ -104,8 +103,11 @@ async function readAll({ database, booksOpenOn, zone }: ReportOptions, { kind, p
     if (newest !== null && newest.epoch > basis.epoch) {
       throw new ConflictError(`Version ${newest.version} stands on batch ${newest.batch}, and an earlier one, batch ${basis.batch}, serves since a roll-back. "tidemark batch resume" and a new batch let reports go on.`, { kind, period })
     }
+    if (basis.logicVersion !== basis.storeLogicVersion) {
+      throw new ConflictError(`Batch ${basis.batch}, made with "${basis.logicVersion}", serves since a roll-back, and the archive is decoded with "${basis.storeLogicVersion}" now. "tidemark batch resume" and a new batch let reports go on.`, { kind, period })
+    }
     if (basis.batch === 0) throw new InvalidRequestError('No batch has been published yet, and a report stands on one. Run "tidemark batch run" first.')
-    const endsAt = new Date(openCalendar(zone).instantOf(days.toDay * dayMs))
+    const endsAt = endOf(days, zone)
     if (basis.cutAt < endsAt) {
       const what = basis.now < endsAt ? 'The period is not over' : `Batch ${basis.batch} was cut before the period was over`
       throw new InvalidRequestError(`${what}: ${period} ends at ${endsAt.toISOString()}. A report is frozen from a batch that was cut later${basis.now < endsAt ? '.' : '; "tidemark batch run" makes one.'}`, { kind, period })
@@ -122,11 +124,15 @@ async function readAll({ database, booksOpenOn, zone }: ReportOptions, { kind, p
   })
 }
 
+function endOf({ toDay }: ClosedPeriod, zone: string): Date {
+  return new Date(openCalendar(zone).instantOf(toDay * dayMs))
+}
+
 async function restate(options: ReportOptions, basis: ReportBasis, days: ClosedPeriod, newest: ReportVersion, lines: readonly ReportLine[]): Promise<{ restatement: Restatement; events: readonly ExplainingEvent[] }> {
   const published = await readReport(options.database.pool, newest.kind, newest.period, newest.version)
   const events = await explainingEvents(options.engine, days, newest.epoch)
   const restated = restatedLines(published.lines, lines)
-  const rule = published.receipt.logicVersion !== basis.logicVersion ? 'logic' : newest.days.fromDay !== days.fromDay || newest.days.toDay !== days.toDay ? 'seasons' : null
+  const rule = await changedRule(options.database, published, basis, newest, days)
   const restatement: Restatement = {
     ofVersion: newest.version,
     ofBatch: newest.batch,
@@ -138,6 +144,12 @@ async function restate(options: ReportOptions, basis: ReportBasis, days: ClosedP
     events: events.slice(0, listedEventsMax).map(({ event }) => event),
   }
   return { restatement, events }
+}
+
+/** What a person accepted without an explanation is what the archive was found to say when it was decoded again. */
+async function changedRule({ pool }: Database, published: Report, basis: ReportBasis, newest: ReportVersion, days: ClosedPeriod): Promise<'logic' | 'seasons' | null> {
+  if (published.receipt.logicVersion !== basis.logicVersion || (await wasAnyAccepted(pool, newest.batch, basis.batch))) return 'logic'
+  return newest.days.fromDay !== days.fromDay || newest.days.toDay !== days.toDay ? 'seasons' : null
 }
 
 function documentOf(options: ReportOptions, { kind, period }: ReportRequest, read: ReadAll, restatement: Restatement | null, archive: { files: number; rowsRead: number; keysCompared: number }): Report {
@@ -180,12 +192,12 @@ export type Refreshed = ReportRequest & ReportOutcome
  */
 export async function refreshReports(options: ReportOptions): Promise<Refreshed[]> {
   const refreshed: Refreshed[] = []
-  const seasons = await readSeasons(options.database.pool)
+  const { cutAt, seasons } = await readReportBasis(options.database.pool)
   const failures: unknown[] = []
   for (const { kind, period } of (await listReports(options.database.pool)).reverse()) {
     options.signal.throwIfAborted()
-    // A season that the table knows no more keeps the reports that it has.
-    if (kind === 'seasonal' && !seasons.starts.some(({ name }) => name === period.slice(5))) continue
+    // A season that the table knows no more, or that lasts longer in it than the batch's days, keeps the reports that it has.
+    if (kind === 'seasonal' && (!seasons.starts.some(({ name }) => name === period.slice(5)) || cutAt < endOf(parseReportPeriod(kind, period, seasons), options.zone))) continue
     try {
       const outcome = await freezeReport(options, { kind, period })
       if (outcome.outcome === 'published') refreshed.push({ kind, period, ...outcome })

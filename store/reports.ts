@@ -23,7 +23,10 @@ export type ReportBasis = {
   readonly batchPublishedAt: Date
   /** When the batch's horizon was taken, by the database's clock. */
   readonly cutAt: Date
+  /** That the batch's figures were made with. */
   readonly logicVersion: string
+  /** That counting and the archive stand on: another than the batch's after a roll-back over a change of logic. */
+  readonly storeLogicVersion: string
   readonly crossCheck: { readonly result: string; readonly corrections: number; readonly checkedAt: string | null }
   readonly horizon: OffsetsByTopic
   readonly asOfMs: number | null
@@ -44,11 +47,13 @@ export async function readReportBasis(queryable: Queryable): Promise<ReportBasis
     published_at: Date
     cut_at: Date | null
     logic_version: string
+    store_logic_version: string | null
     cross_check: { result?: string; corrections?: number; checkedAt?: string } | null
   }>(
     queryable,
     /* sql */ `
-    SELECT clock_timestamp() AS now, s.incarnation, x.batch, x.epoch, b.published_at, c.cut_at, coalesce(c.logic_version, s.logic_version, '') AS logic_version, b.cross_check
+    SELECT clock_timestamp() AS now, s.incarnation, x.batch, x.epoch, b.published_at, c.cut_at, coalesce(b.logic_version, c.logic_version, s.logic_version, '') AS logic_version,
+      s.logic_version AS store_logic_version, b.cross_check
     FROM lake_state s, publish_pointer x JOIN batches b ON b.batch = x.batch LEFT JOIN cuts c ON c.epoch = x.epoch`,
   )
   const { batch, epoch } = { batch: Number(state!.batch), epoch: Number(state!.epoch) }
@@ -68,6 +73,7 @@ export async function readReportBasis(queryable: Queryable): Promise<ReportBasis
     batchPublishedAt: state!.published_at,
     cutAt: state!.cut_at ?? state!.published_at,
     logicVersion: state!.logic_version,
+    storeLogicVersion: state!.store_logic_version ?? state!.logic_version,
     crossCheck: { result: state!.cross_check?.result ?? 'exact', corrections: state!.cross_check?.corrections ?? 0, checkedAt: state!.cross_check?.checkedAt ?? null },
     horizon,
     asOfMs: logTimes.length === 0 ? null : Math.max(...logTimes),
@@ -75,6 +81,12 @@ export async function readReportBasis(queryable: Queryable): Promise<ReportBasis
     seasons: await readSeasons(queryable),
     parts: await run<BatchPart>(queryable, `SELECT view, month::text AS month, version FROM batch_parts WHERE batch = $1 AND view IN ('revenue', 'product_sales') AND month <> 'infinity' ORDER BY view, month`, [batch]),
   }
+}
+
+/** Whether a person accepted a batch that nothing explained, of those published after one batch and up to another. */
+export async function wasAnyAccepted(queryable: Queryable, afterBatch: number, upToBatch: number): Promise<boolean> {
+  const rows = await run(queryable, `SELECT 1 FROM batches WHERE batch > $1 AND batch <= $2 AND published_at IS NOT NULL AND cross_check->>'result' = 'accepted' LIMIT 1`, [afterBatch, upToBatch])
+  return rows.length > 0
 }
 
 async function readAcceptedLosses(queryable: Queryable): Promise<AcceptedLoss[]> {
