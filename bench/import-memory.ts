@@ -36,6 +36,8 @@ async function measure(lines: number): Promise<ImportMemoryResult['runs'][number
     const startedAt = performance.now()
     const peakMiB = await runCommand(['import', file, '--name', 'old-shop', '--data', data, '--quiet'])
     const seconds = Math.round((performance.now() - startedAt) / 100) / 10
+    // Some copies come a hundred days after the first, which is beyond the ledger of an import: the batch takes them out.
+    await runCommand(['batch', 'run', '--data', data, '--quiet'])
     await runCommand(['verify', '--truth', truth, '--data', data, '--quiet'])
     return { lines, peakMiB, seconds }
   } finally {

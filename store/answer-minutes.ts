@@ -3,6 +3,7 @@ import type { MinuteRow } from '#core/receipt.ts'
 import { currencyExponent, formatMinor } from '#core/money.ts'
 import type { AnswerTerms } from './answers.ts'
 import { Values, askStatement } from './answers.ts'
+import { hasFigures } from './counted-topics.ts'
 import type { Queryable } from './database.ts'
 import { taggedSelect, tags } from './receipt.ts'
 
@@ -17,7 +18,7 @@ export async function answerMinutes(queryable: Queryable, terms: AnswerTerms): P
     tags.total,
     ['m.minute_ms::text', 'm.currency', 'sum(m.transactions)::text', 'sum(m.gross_minor)::text', 'sum(m.refunds_minor)::text'],
     // Three hours of log time: one event dated ahead must not move the window.
-    `FROM live_minutes m WHERE m.minute_ms > (SELECT max(last_log_time_ms) FROM committed_offsets) - ${values.add(minutesShownMs, 'bigint')} GROUP BY m.minute_ms, m.currency`,
+    `FROM live_minutes m WHERE m.minute_ms > (SELECT max(last_log_time_ms) FROM committed_offsets WHERE ${hasFigures('topic')}) - ${values.add(minutesShownMs, 'bigint')} GROUP BY m.minute_ms, m.currency`,
   )
   const { rows, parts } = await askStatement(queryable, [sql], values.list, terms)
   const minutes = rows.filter((row) => row[0] === tags.total) as [number, string, string, string, string, string][]

@@ -9,6 +9,7 @@ import { productSales } from '#core/views/product-sales.ts'
 import { revenue } from '#core/views/revenue.ts'
 import type { View } from '#core/views/view.ts'
 
+import { hasFigures } from './counted-topics.ts'
 import type { Basis, MonthBounds } from './layers.ts'
 import { batchParts, publishedBasis } from './layers.ts'
 
@@ -65,13 +66,14 @@ const publishedStateSql = [
       'o.conflicts::text',
     ],
     `FROM committed_offsets o LEFT JOIN cut_offsets h
-      ON h.epoch = (SELECT epoch FROM publish_pointer) AND h.topic = o.topic AND h.partition = o.partition`,
+      ON h.epoch = (SELECT epoch FROM publish_pointer) AND h.topic = o.topic AND h.partition = o.partition
+      WHERE ${hasFigures('o.topic')}`,
   ),
-  taggedSelect(tags.stopped, ['topic', 'partition::text', 'from_offset::text', 'to_offset::text', 'reason'], 'FROM stopped_partitions'),
+  taggedSelect(tags.stopped, ['topic', 'partition::text', 'from_offset::text', 'to_offset::text', 'reason'], `FROM stopped_partitions WHERE ${hasFigures('topic')}`),
   taggedSelect(
     tags.loss,
     ['topic', 'partition::text', 'from_offset::text', 'to_offset::text', 'what', 'events_counted::text', `${isoInstant('accepted_at')}`, 'figures::text'],
-    'FROM accepted_losses',
+    `FROM accepted_losses WHERE ${hasFigures('topic')}`,
   ),
 ].join('\nUNION ALL ')
 
@@ -84,7 +86,7 @@ export function stateSql({ batch, asOf }: Basis): string {
     taggedSelect(
       tags.position,
       ['topic', 'partition::text', 'next_offset::text', 'next_offset::text', 'last_log_time_ms::text', 'late::text', 'refused::text', 'copies::text', 'conflicts::text'],
-      `FROM cut_offsets WHERE epoch = ${epoch}`,
+      `FROM cut_offsets WHERE epoch = ${epoch} AND ${hasFigures('topic')}`,
     ),
     taggedSelect(
       tags.loss,
@@ -98,7 +100,7 @@ export function stateSql({ batch, asOf }: Basis): string {
         isoInstant('l.accepted_at'),
         `CASE WHEN b.epoch <= ${epoch} THEN l.figures::text END`,
       ],
-      `FROM accepted_losses l LEFT JOIN batches b ON b.batch = l.batch WHERE l.accepted_at <= (SELECT cut_at FROM cuts WHERE epoch = ${epoch})`,
+      `FROM accepted_losses l LEFT JOIN batches b ON b.batch = l.batch WHERE l.accepted_at <= (SELECT cut_at FROM cuts WHERE epoch = ${epoch}) AND ${hasFigures('l.topic')}`,
     ),
   ].join('\nUNION ALL ')
 }

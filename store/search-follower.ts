@@ -8,6 +8,7 @@ import type { PoolClient } from 'pg'
 import { ConflictError } from '#core/errors.ts'
 import type { View } from '#core/views/view.ts'
 import { views } from '#core/views/all.ts'
+import { hasFigures } from './counted-topics.ts'
 import type { Database, Queryable } from './database.ts'
 import { connect, inTransaction, run, translateError } from './database.ts'
 import { lockKeys, lockPurpose } from './epochs.ts'
@@ -154,7 +155,7 @@ export async function readNumbered<T>(database: Database, incarnation: string, w
     )
     const [state] = await run<{ incarnation: string; as_of: bigint | null }>(
       client,
-      'SELECT incarnation, (SELECT max(last_log_time_ms) FROM committed_offsets) AS as_of FROM lake_state',
+      `SELECT incarnation, (SELECT max(last_log_time_ms) FROM committed_offsets WHERE ${hasFigures('topic')}) AS as_of FROM lake_state`,
     )
     if (row === undefined || row.incarnation !== incarnation || state!.incarnation !== incarnation) {
       throw new ConflictError('The store has another incarnation by now: the follower begins anew.', { incarnation })

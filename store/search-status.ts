@@ -1,4 +1,5 @@
 /** Where the search follower stands, for status and metrics. */
+import { hasFigures } from './counted-topics.ts'
 import type { Queryable } from './database.ts'
 import { run } from './database.ts'
 import { figuresFollower } from './search-follower.ts'
@@ -30,7 +31,8 @@ export async function readSearchStatus(queryable: Queryable): Promise<SearchStat
       (SELECT count(*) FROM search_rejects) AS rejects,
       (SELECT coalesce(sum(greatest(0, o.next_offset - coalesce(p.next_offset, o.first_offset))), 0)::bigint FROM committed_offsets o
         JOIN search_indices i ON i.kind = 'sales' AND i.state = 'serving'
-        LEFT JOIN search_sale_positions p ON p.index_name = i.index_name AND p.topic = o.topic AND p.partition = o.partition) AS behind
+        LEFT JOIN search_sale_positions p ON p.index_name = i.index_name AND p.topic = o.topic AND p.partition = o.partition
+        WHERE ${hasFigures('o.topic')}) AS behind
     FROM search_followers WHERE follower = $1`,
     [figuresFollower],
   )

@@ -12,6 +12,7 @@ import { catchUpReferences } from '#speed/references.ts'
 import { acceptLoss } from '#store/accept-loss.ts'
 import { run } from '#store/database.ts'
 import { listLetters } from '#store/dead-letters.ts'
+import { answerRevenue } from '#store/answer-revenue.ts'
 import { answerTopProducts } from '#store/answer-products.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { listFiles } from '#store/register.ts'
@@ -176,6 +177,22 @@ test('a product is called what its list says, else what its newest sale says', a
     ['P1', 'From the list', 2],
     ['P2', 'Product P2', 1],
   ])
+})
+
+test('the receipts of figures say nothing of users and products', async () => {
+  await lab.append([sale({ id: '1', loggedAt: '2025-03-01T12:00:00Z' })])
+  const worker = await StepWorker.open(lab, [0])
+  await worker.readAll()
+  await worker.flush()
+  await send('products', 0, 'no record')
+  await send('users', 0, { userId: 'u' })
+  await lab.log.prune('users', new Map([[0, 1]]), Date.now())
+  await run(lab.database.pool, `INSERT INTO committed_offsets (topic, partition, first_offset, next_offset) VALUES ('users', 0, 0, 0)`)
+  await expect(catchUp()).rejects.toThrow('Partition 0 of users')
+  expect(await run(lab.database.pool, 'SELECT topic FROM stopped_partitions')).toEqual([{ topic: 'users' }])
+  const { receipt } = await answerRevenue(lab.database.pool, { by: [], period: { fromDay: null, toDay: null } }, { ledgerIdsMax: 1_000 })
+  expect(receipt).toMatchObject({ complete: true, missing: [], refusedEvents: 0, asOf: '2025-03-01T12:00:00.000Z', position: { [lab.topic]: { 0: 1 } } })
+  expect(Object.keys(receipt.position)).toEqual([lab.topic])
 })
 
 test('a range that the log lost stops its partition, is named, and is given up like any other; the partitions and the topic beside it go on', async () => {
