@@ -81,16 +81,14 @@ function compareRows(where: string, expected: readonly (readonly unknown[])[], f
 }
 
 /** Events that count in the days and that no batch up to `afterEpoch` covered, by position. */
-export async function explainingEvents(engine: QueryEngine, days: ClosedPeriod, afterEpoch: number): Promise<ExplainingEvent[]> {
+export async function* explainingEvents(engine: QueryEngine, days: ClosedPeriod, afterEpoch: number): AsyncGenerator<ExplainingEvent> {
   const select = /* sql */ `
     SELECT CAST(log_partition AS bigint) AS log_partition, log_offset, CAST(record_index AS bigint) AS record_index, CAST(log_time AS varchar) AS log_time, source, event_id, kind,
       CAST(order_line AS bigint) AS order_line, product_id, category, city, quantity, total_minor, currency, local_day, late
     FROM (${periodEvents(days, afterEpoch)}) e ORDER BY epoch, log_partition, log_offset, record_index`
-  const events: ExplainingEvent[] = []
   for await (const { rows } of engine.query(select)) {
-    for (const row of rows) events.push(eventOf(row))
+    for (const row of rows) yield eventOf(row)
   }
-  return events
 }
 
 function eventOf(row: readonly QueryValue[]): ExplainingEvent {

@@ -1,5 +1,5 @@
 /** Reports and restatements as CSV: one tidy table, the lines of the Parquet file beside it, amounts as decimals. */
-import { numberCell, textCell, writeCsv } from '#core/csv.ts'
+import { numberCell, textCell, writeCsv, writeRows } from '#core/csv.ts'
 import type { Report, ReportFigures, ReportLine, RestatementEvent } from '#core/report/report.ts'
 import { averageMinor, changeDecimal, decimalText } from '#core/report/words.ts'
 
@@ -60,20 +60,21 @@ function valueCell(value: bigint | null, isMoney: boolean, currency: string): st
 const restatementHeader =
   'kind period version of_version reason source event_id event_kind day log_time partition offset record_index city category product_id quantity currency total'.split(' ')
 
-/** Every event that explains the difference to the version before, by position. */
-export function renderRestatementCsv(report: Report, events: readonly RestatementEvent[]): string {
-  const { kind, period, version, restatement } = report
-  return writeCsv(
-    restatementHeader,
-    events.map((event) => [
-      ...[kind, period].map(textCell),
-      ...[version, restatement?.ofVersion ?? null].map(numberCell),
-      ...[event.reason, event.source, event.eventId, event.kind, event.localDay, event.logTime].map(textCell),
-      ...[event.partition, event.offset, event.index].map(numberCell),
-      ...[event.city, event.category, event.productId].map(textCell),
-      numberCell(event.quantity),
-      textCell(event.currency),
-      numberCell(decimalText(event.totalMinor, event.currency)),
-    ]),
-  )
+/** Every event that explains the difference to the version before, by position; in pieces, since they may be millions. */
+export function* renderRestatementCsv(report: Report, pages: Iterable<readonly RestatementEvent[]>): Generator<string> {
+  yield writeCsv(restatementHeader, [])
+  for (const events of pages) yield writeRows(events.map((event) => restatementRow(report, event)))
+}
+
+function restatementRow({ kind, period, version, restatement }: Report, event: RestatementEvent): string[] {
+  return [
+    ...[kind, period].map(textCell),
+    ...[version, restatement?.ofVersion ?? null].map(numberCell),
+    ...[event.reason, event.source, event.eventId, event.kind, event.localDay, event.logTime].map(textCell),
+    ...[event.partition, event.offset, event.index].map(numberCell),
+    ...[event.city, event.category, event.productId].map(textCell),
+    numberCell(event.quantity),
+    textCell(event.currency),
+    numberCell(decimalText(event.totalMinor, event.currency)),
+  ]
 }

@@ -3,8 +3,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { parseDay } from '#core/calendar.ts'
 import { CorruptError } from '#core/errors.ts'
 import type { Lake, LakeVerify, ParquetCodec, ParquetColumn, ParquetValues } from '#core/ports.ts'
-import type { Report, ReportFigures, ReportLine } from '#core/report/report.ts'
-import type { ExplainingEvent } from '#core/report/restate.ts'
+import type { Report, ReportFigures, ReportLine, RestatementEvent } from '#core/report/report.ts'
 import type { ReportFile, ReportFormat } from '#store/reports.ts'
 import { sha256Of } from './file-digest.ts'
 import { renderReportCsv, renderRestatementCsv } from './report-csv.ts'
@@ -32,24 +31,24 @@ export const reportColumns: readonly ParquetColumn[] = [
   ...figureColumns.map((name) => ({ name: `year_before_${name}`, type: 'int64', nullable: true }) as const),
 ]
 
-/** Writes every file of a version, under names that no other attempt has. */
-export async function writeReportFiles(lake: Lake, codec: ParquetCodec, report: Report, document: string, events: readonly ExplainingEvent[]): Promise<Pick<ReportFile, 'format' | 'path' | 'bytes' | 'sha256'>[]> {
+/** Writes every file of a version, under names that no other attempt has; `events` by pages. */
+export async function writeReportFiles(lake: Lake, codec: ParquetCodec, report: Report, document: string, events: Iterable<readonly RestatementEvent[]>): Promise<Pick<ReportFile, 'format' | 'path' | 'bytes' | 'sha256'>[]> {
   const attempt = `${report.receipt.incarnation}.${randomUUID()}`
   const folder = `${reportFolder}${report.kind}/${report.period}/v${report.version}/`
   const contents: [ReportFormat, AsyncIterable<Uint8Array>][] = [
-    ['json', oneChunk(document)],
-    ['csv', oneChunk(renderReportCsv(report))],
-    ['html', oneChunk(renderReportHtml(report))],
+    ['json', chunks([document])],
+    ['csv', chunks([renderReportCsv(report)])],
+    ['html', chunks([renderReportHtml(report)])],
   ]
   if (report.lines.length > 0) contents.push(['parquet', codec.encode(reportColumns, [columnsOf(report)])])
-  if (report.restatement !== null) contents.push(['restatement', oneChunk(renderRestatementCsv(report, events.map(({ event }) => event)))])
+  if (report.restatement !== null) contents.push(['restatement', chunks(renderRestatementCsv(report, events))])
   const files: Pick<ReportFile, 'format' | 'path' | 'bytes' | 'sha256'>[] = []
   for (const [format, body] of contents) files.push({ format, ...(await putVerified(lake, `${folder}${attempt}.${extensions[format]}`, body)) })
   return files
 }
 
-async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text)
+async function* chunks(texts: Iterable<string>): AsyncGenerator<Uint8Array> {
+  for (const text of texts) yield Buffer.from(text)
 }
 
 async function putVerified(lake: Lake, path: string, body: AsyncIterable<Uint8Array>): Promise<{ path: string; bytes: number; sha256: string }> {

@@ -10,8 +10,7 @@ import type { ClosedPeriod } from '#core/period.ts'
 import type { ReportKind } from '#core/report/periods.ts'
 import { parseReportPeriod } from '#core/report/periods.ts'
 import type { Report, ReportLine, Restatement } from '#core/report/report.ts'
-import type { ExplainingEvent } from '#core/report/restate.ts'
-import { causesOf, restatedLines } from '#core/report/restate.ts'
+import { causesOf, openEventSums, restatedLines } from '#core/report/restate.ts'
 import type { Database } from '#store/database.ts'
 import { inTransaction } from '#store/database.ts'
 import { keepIncarnation } from '#store/incarnation.ts'
@@ -23,6 +22,8 @@ import { reportColumns, writeReportFiles } from './report-files.ts'
 import { renderReportJson } from './report-json.ts'
 import type { ComparedDays } from './report-lines.ts'
 import { comparedPeriods, readLines } from './report-lines.ts'
+import type { RestatingEvents } from './restating-events.ts'
+import { openRestatingEvents } from './restating-events.ts'
 
 export type ReportStep = 'read' | 'check' | 'write' | 'publish'
 
@@ -71,15 +72,15 @@ export async function freezeReport(options: ReportOptions, request: ReportReques
   const files = (await listFiles(database.pool, 0, basis.epoch)).filter((file) => file.topic === options.topic)
   await attachArchive(options.engine, files)
   const keysCompared = await checkAgainstArchive(database, options.engine, basis, days, options.signal)
-  const explained = newest === null ? { restatement: null, events: [] } : await restate(options, basis, days, newest, read.lines)
+  const explained = newest === null ? { restatement: null, events: openRestatingEvents() } : await restate(options, basis, days, newest, read.lines)
   const report = documentOf(options, request, read, explained.restatement, { files: files.filter((file) => file.rows > 0).length, rowsRead: files.reduce((sum, file) => sum + file.rows, 0), keysCompared })
   const document = renderReportJson(report)
   await options.before?.('write')
-  const written = await writeReportFiles(lake, options.codec, report, document, explained.events)
+  const written = await writeReportFiles(lake, options.codec, report, document, explained.events.pages())
   await options.before?.('publish')
   const { fingerprint } = read
   const frozen = { report, document, files: written, basis: { days, batch: basis.batch, epoch: basis.epoch, seasonsVersion: basis.seasons.version, fingerprint, rowVersions: rowVersions(basis.parts, days) } }
-  await publishReport(database, frozen, explained.events.map(({ event }) => event))
+  await publishReport(database, frozen, explained.events.all())
   options.onStep?.('publish', `${request.kind} ${request.period} version ${report.version}`)
   return { outcome: 'published', version: report.version }
 }
@@ -128,9 +129,15 @@ function endOf({ toDay }: ClosedPeriod, zone: string): Date {
   return new Date(openCalendar(zone).instantOf(toDay * dayMs))
 }
 
-async function restate(options: ReportOptions, basis: ReportBasis, days: ClosedPeriod, newest: ReportVersion, lines: readonly ReportLine[]): Promise<{ restatement: Restatement; events: readonly ExplainingEvent[] }> {
+async function restate(options: ReportOptions, basis: ReportBasis, days: ClosedPeriod, newest: ReportVersion, lines: readonly ReportLine[]): Promise<{ restatement: Restatement; events: RestatingEvents }> {
   const published = await readReport(options.database.pool, newest.kind, newest.period, newest.version)
-  const events = await explainingEvents(options.engine, days, newest.epoch)
+  const events = openRestatingEvents()
+  const sums = openEventSums()
+  for await (const explaining of explainingEvents(options.engine, days, newest.epoch)) {
+    options.signal.throwIfAborted()
+    events.add(explaining.event)
+    sums.add(explaining)
+  }
   const restated = restatedLines(published.lines, lines)
   const rule = await changedRule(options.database, published, basis, newest, days)
   const restatement: Restatement = {
@@ -138,10 +145,10 @@ async function restate(options: ReportOptions, basis: ReportBasis, days: ClosedP
     ofBatch: newest.batch,
     ofEpoch: newest.epoch,
     publishedAt: newest.publishedAt.toISOString(),
-    causes: causesOf(restated, events, rule),
+    causes: causesOf(restated, sums, rule),
     lines: restated,
-    eventCount: events.length,
-    events: events.slice(0, listedEventsMax).map(({ event }) => event),
+    eventCount: events.count,
+    events: events.first(listedEventsMax),
   }
   return { restatement, events }
 }

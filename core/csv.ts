@@ -16,9 +16,14 @@ export function numberCell(value: number | bigint | string | null): string {
 
 /** Cells as `textCell` and `numberCell` write them. */
 export function writeCsv(header: readonly string[], rows: Iterable<readonly string[]>): string {
-  const lines = [header.map(textCell).join(',')]
-  for (const row of rows) lines.push(row.join(','))
-  return `\uFEFF${lines.map((line) => `${line}\r\n`).join('')}`
+  return `\uFEFF${writeRows([header.map(textCell)])}${writeRows(rows)}`
+}
+
+/** Of a table that is written piece by piece. */
+export function writeRows(rows: Iterable<readonly string[]>): string {
+  const lines: string[] = []
+  for (const row of rows) lines.push(`${row.join(',')}\r\n`)
+  return lines.join('')
 }
 
 function quoted(text: string): string {

@@ -34,18 +34,31 @@ export function restatedLines(published: readonly ReportLine[], known: readonly 
   return restated
 }
 
+/** What events add to the lines that they stand in, and to their reasons. */
+export type EventSums = { readonly byReason: ReadonlyMap<string, RestatementCause>; readonly byLine: ReadonlyMap<string, ReportFigures>; add(event: ExplainingEvent): void }
+
+/** To be added to one by one: a restatement may have more events than memory. */
+export function openEventSums(): EventSums {
+  const byReason = new Map<string, RestatementCause>()
+  const byLine = new Map<string, ReportFigures>()
+  return {
+    byReason,
+    byLine,
+    add({ event, firstLine }) {
+      const figures = figuresOfEvent({ ...event, firstLine })
+      add(byReason, { reason: event.reason, currency: event.currency, events: 1, difference: figures })
+      for (const key of keysOf(event)) byLine.set(key, addFigures(byLine.get(key) ?? noFigures, figures))
+    },
+  }
+}
+
 /**
  * The causes of the difference, by reason and currency. What the events leave unexplained is put down to `rule`, a change of the rules between the two
  * versions; without one it must be nothing. Throws CorruptError where a line's difference is not the sum of its events.
  */
-export function causesOf(lines: readonly RestatedLine[], events: readonly ExplainingEvent[], rule: Extract<RestatementReason, 'logic' | 'seasons'> | null): RestatementCause[] {
-  const byReason = new Map<string, RestatementCause>()
-  const explained = new Map<string, ReportFigures>()
-  for (const { event, firstLine } of events) {
-    const figures = figuresOfEvent({ ...event, firstLine })
-    add(byReason, { reason: event.reason, currency: event.currency, events: 1, difference: figures })
-    for (const key of keysOf(event)) explained.set(key, addFigures(explained.get(key) ?? noFigures, figures))
-  }
+export function causesOf(lines: readonly RestatedLine[], events: EventSums, rule: Extract<RestatementReason, 'logic' | 'seasons'> | null): RestatementCause[] {
+  const byReason = new Map(events.byReason)
+  const explained = events.byLine
   const differences = new Map(lines.map((line) => [lineKey(line), line]))
   for (const key of new Set([...explained.keys(), ...differences.keys()])) {
     const line = differences.get(key)

@@ -150,6 +150,25 @@ test('D4 a late sale and a late refund for a closed month: the report stays unti
   expect((await listRestatements(lab.database.pool)).map(({ kind, version }) => `${kind} v${version}`).sort()).toEqual(['monthly v2', 'quarterly v2', 'seasonal v2', 'yearly v2'])
 })
 
+test('a restatement of thousands of events adds up, and its file and its table list each of them in order', async () => {
+  await publish(someSales)
+  await freezeReport(labReportOptions(lab), march)
+  const count = 5_500
+  await publish(Array.from({ length: count }, (_, at) => sale({ id: `late-${at}`, day: '2025-03-20', unitMinor: 100 + at })))
+  expect(await refreshReports(labReportOptions(lab))).toMatchObject([{ ...march, version: 2 }])
+  const second = await report('monthly', '2025-03')
+  expectReportExact(lab, second)
+  expect(second.restatement).toMatchObject({ eventCount: count, causes: [{ reason: 'late sale', events: count }] })
+  expect(second.restatement!.events).toHaveLength(200)
+  const ids = Array.from({ length: count }, (_, at) => `late-${at}`)
+  expect((await listRestatementEvents(lab.database.pool, second, 0, 10_000)).map(({ eventId }) => eventId)).toEqual(ids)
+  const { path } = (await readReportFiles(lab.database.pool, second)).find(({ format }) => format === 'restatement')!
+  const file = await lab.lake.get(path)
+  const [header, ...rows] = Buffer.from(await file.read(0, file.bytes)).toString().trim().split('\r\n')
+  expect(header).toContain('event_id')
+  expect(rows.map((row) => row.split(',')[6])).toEqual(ids)
+})
+
 test('two that make the same report at once: one version stands, and the files of the other are swept', async () => {
   await publish(someSales)
   const other = { ...labReportOptions(lab), engine: await lab.secondEngine() }

@@ -202,7 +202,7 @@ describe('CSV', () => {
 
   test('every event of a restatement is a row', () => {
     const report = reportFixture({ restatedEvents: 30 })
-    const rows = readCsv(renderRestatementCsv(report, report.restatement!.events))
+    const rows = readCsv([...renderRestatementCsv(report, [report.restatement!.events])].join(''))
     expect(rows).toHaveLength(30)
     expect(rows[1]).toMatchObject({ version: '2', of_version: '1', reason: 'late refund', event_id: 'r-9001', partition: '1', offset: '812301', total: decimalText(report.restatement!.events[1]!.totalMinor, 'GBP') })
   })
