@@ -17,9 +17,11 @@ export type ComparedDays = ComparedPeriod & { readonly days: ClosedPeriod }
 
 /** The two periods that a report's figures stand beside. */
 export function comparedPeriods(kind: ReportKind, period: string, seasons: Seasons, booksOpenDay: number): { before: ComparedDays; yearBefore: ComparedDays } {
-  const before = compared(kind, periodBefore(kind, period, seasons), seasons, booksOpenDay)
-  const earlier = periodYearBefore(period)
-  return { before, yearBefore: earlier === null ? { ...before, hasBooks: false } : compared(kind, earlier, seasons, booksOpenDay) }
+  const { fromDay } = parseReportPeriod(kind, period, seasons)
+  // Behind the first year that periods can name.
+  const none: ComparedDays = { period, from: formatDay(fromDay), to: formatDay(fromDay), hasBooks: false, days: { fromDay, toDay: fromDay } }
+  const [before, yearBefore] = [periodBefore(kind, period, seasons), periodYearBefore(period)].map((earlier) => (earlier === null ? none : compared(kind, earlier, seasons, booksOpenDay)))
+  return { before: before!, yearBefore: yearBefore! }
 }
 
 function compared(kind: ReportKind, period: string, seasons: Seasons, booksOpenDay: number): ComparedDays {

@@ -37,9 +37,10 @@ export function reportPeriodOf(kind: ReportKind, day: number, seasons: Seasons):
   return yearKey(day)
 }
 
-/** The period that ends where this one begins. */
-export function periodBefore(kind: ReportKind, period: string, seasons: Seasons): string {
-  return reportPeriodOf(kind, parseReportPeriod(kind, period, seasons).fromDay - 1, seasons)
+/** The period that ends where this one begins; null before the first year that periods can name. */
+export function periodBefore(kind: ReportKind, period: string, seasons: Seasons): string | null {
+  const before = reportPeriodOf(kind, parseReportPeriod(kind, period, seasons).fromDay - 1, seasons)
+  return Number(before.slice(0, 4)) < yearMin ? null : before
 }
 
 /** The period of the same name a year earlier; null before the first year that periods can name. */
