@@ -9,13 +9,16 @@ import { decodeReference, isReferenceTopic } from '#core/decode-reference.ts'
 import { ConflictError, CorruptError, LossError } from '#core/errors.ts'
 import type { EventLog, Lake, LakeVerify, LogBatch, LogRecord, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
+import { readErasedUsers } from '#store/erasures.ts'
 import { checkCommitted } from '#store/fingerprint.ts'
 import { listImports } from '#store/imports.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
 import type { ArchiveRunKind } from '#store/archive-totals.ts'
 import { recordArchiveRun } from '#store/archive-totals.ts'
-import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
+import type { ArchiveRow } from './archive-columns.ts'
+import { ArchiveRows, ArchiveSums, archiveColumns, archiveRowsOf } from './archive-columns.ts'
+import { withoutErased } from './erased-record.ts'
 import { isWhole, sha256Of } from './file-digest.ts'
 import { readLakeRange } from './lake-range.ts'
 import { referenceRowOf } from './reference-rows.ts'
@@ -123,7 +126,8 @@ async function rewriteLost(options: ArchiveOptions, epoch: number, lost: string[
       lost.push(`${file.path} of the import ${imported}, lines ${file.fromOffset + 1} to ${file.toOffset}`)
       continue
     }
-    const rewritten = await writeRange(options, file)
+    // The log may hold those still who were erased from the archive.
+    const rewritten = await writeRange(options, file, await readErasedUsers(options.database.pool))
     try {
       await replaceFile(options.database, file, rewritten)
       onFile(rewritten)
@@ -159,9 +163,9 @@ async function archiveRange(options: ArchiveOptions, range: ArchiveRange): Promi
 }
 
 /** Writes the range's file, verified; registers nothing. */
-async function writeRange(options: ArchiveOptions, range: ArchiveRange): Promise<ArchiveFile> {
+async function writeRange(options: ArchiveOptions, range: ArchiveRange, erased: ReadonlySet<string> = new Set()): Promise<ArchiveFile> {
   const sums = new ArchiveSums()
-  return writeArchiveFile(options, range, sums, rowGroups(options, range, sums))
+  return writeArchiveFile(options, range, sums, rowGroups(options, range, sums, erased))
 }
 
 /** Writes a file of these row groups, whose sums are gathered while they are made, and verifies it; registers nothing. A range without rows has no file. */
@@ -217,12 +221,12 @@ async function* startingWith<T>(first: T, rest: AsyncIterator<T>): AsyncGenerato
   }
 }
 
-async function* rowGroups(options: ArchiveOptions, range: ArchiveRange, sums: ArchiveSums): AsyncGenerator<readonly ParquetValues[]> {
+async function* rowGroups(options: ArchiveOptions, range: ArchiveRange, sums: ArchiveSums, erased: ReadonlySet<string>): AsyncGenerator<readonly ParquetValues[]> {
   let rows = new ArchiveRows(range.epoch, range.partition, sums)
   for await (const batch of readRange(options, range)) {
     for (const record of batch.records) {
       if (record.offset < range.fromOffset || record.offset >= range.toOffset) continue
-      addRecord(rows, range, record, options.decoder)
+      for (const row of withoutErased(rowsOf(range, record, options.decoder), erased)) rows.push(row)
       if (rows.rows < rowGroupRows && rows.bytes < rowGroupBytes) continue
       yield rows.columns
       rows = new ArchiveRows(range.epoch, range.partition, sums)
@@ -231,9 +235,9 @@ async function* rowGroups(options: ArchiveOptions, range: ArchiveRange, sums: Ar
   if (rows.rows > 0) yield rows.columns
 }
 
-function addRecord(rows: ArchiveRows, { topic, epoch, partition }: ArchiveRange, record: LogRecord, decoder: Decoder): void {
-  if (isReferenceTopic(topic)) rows.push(referenceRowOf(topic, epoch, partition, record, decodeReference(topic, record)))
-  else rows.add(record, decoder.decode(record, topic))
+function rowsOf({ topic, epoch, partition }: ArchiveRange, record: LogRecord, decoder: Decoder): readonly ArchiveRow[] {
+  if (isReferenceTopic(topic)) return [referenceRowOf(topic, epoch, partition, record, decodeReference(topic, record))]
+  return archiveRowsOf(epoch, partition, record, decoder.decode(record, topic))
 }
 
 /**

@@ -11,10 +11,9 @@ import { runningBatches } from '#store/batches.ts'
 import { beginErasure, eraseFromTables, findLettersOf, finishErasure, forgetSwapped, hasReference, readStalePending, readSwappedPaths, swapErased } from '#store/erasures.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { listFiles, registeredPaths } from '#store/register.ts'
-import type { ArchiveRow } from './archive-columns.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns, columnAt } from './archive-columns.ts'
 import { rowGroupBytes, rowGroupRows, writeArchiveFile } from './archive.ts'
-import type { RecordRows } from './file-rows.ts'
+import { blankRecord } from './erased-record.ts'
 import { readFileRecords } from './file-rows.ts'
 import { orphanFolder } from './orphans.ts'
 import { allRows } from './recompute.ts'
@@ -152,7 +151,7 @@ async function blankFile(options: EraseOptions, erasure: number, file: ArchiveFi
 async function* blankedRows({ engine, signal }: EraseOptions, file: ArchiveFile, sums: ArchiveSums, offsets: ReadonlySet<number>, userId: string): AsyncGenerator<readonly ParquetValues[]> {
   let group = new ArchiveRows(file.epoch, file.partition, sums)
   for await (const rows of readFileRecords(engine, file.path)) {
-    const kept = offsets.has(rows[0][at.offset] as number) ? blankRecord(rows, userId) : rows
+    const kept = offsets.has(rows[0][offsetAt] as number) ? blankRecord(rows, (one) => one === userId) : rows
     for (const row of kept) group.push(row)
     if (group.rows < rowGroupRows && group.bytes < rowGroupBytes) continue
     signal.throwIfAborted()
@@ -162,25 +161,7 @@ async function* blankedRows({ engine, signal }: EraseOptions, file: ArchiveFile,
   if (group.rows > 0) yield group.columns
 }
 
-const at = {
-  offset: columnAt('log_offset'),
-  kind: columnAt('kind'),
-  eventId: columnAt('event_id'),
-  city: columnAt('city'),
-  userId: columnAt('user_id'),
-  headers: columnAt('headers'),
-  bytes: columnAt('bytes'),
-} as const
-
-/** The record without the person. Its other events keep their own users. */
-function blankRecord(rows: RecordRows, userId: string): ArchiveRow[] {
-  return rows.map((row) => {
-    const bare = row.with(at.headers, null).with(at.bytes, null)
-    if (row[at.userId] !== userId) return bare
-    // A record of the topic of users is the person: their id is its event's.
-    return row[at.kind] === 'user' ? bare.with(at.userId, null).with(at.eventId, 'erased').with(at.city, null) : bare.with(at.userId, null)
-  })
-}
+const offsetAt = columnAt('log_offset')
 
 /** A batch that began before reads the files that it found registered then. */
 async function refuseWhileRead(database: Database): Promise<void> {

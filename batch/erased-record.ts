@@ -1,10 +1,41 @@
-/** A record whose bytes were erased, as its columns say it: for readers that know records by their bytes alone. */
+/** Records without a person, and a record whose bytes were erased as its columns say it: for readers that know records by their bytes alone. */
 import { formatDay } from '#core/calendar.ts'
 import { currencyExponent, formatMinor } from '#core/money.ts'
+import { usersNamed } from '#core/names-user.ts'
 import type { LogRecord } from '#core/ports.ts'
+import { hashOfUser } from '#store/erasures.ts'
 import type { ArchiveRow } from './archive-columns.ts'
 import { columnAt } from './archive-columns.ts'
 import type { RecordRows } from './file-rows.ts'
+
+const at = {
+  reason: columnAt('reason'),
+  kind: columnAt('kind'),
+  eventId: columnAt('event_id'),
+  city: columnAt('city'),
+  userId: columnAt('user_id'),
+  headers: columnAt('headers'),
+  bytes: columnAt('bytes'),
+} as const
+
+/** The record without its bytes and without these persons. Its other events keep their own users. */
+export function blankRecord(rows: readonly ArchiveRow[], isErased: (userId: string) => boolean): ArchiveRow[] {
+  return rows.map((row) => {
+    const bare = row.with(at.headers, null).with(at.bytes, null)
+    const userId = row[at.userId]
+    if (typeof userId !== 'string' || !isErased(userId)) return bare
+    // A record of the topic of users is the person: their id is its event's.
+    return row[at.kind] === 'user' ? bare.with(at.userId, null).with(at.eventId, 'erased').with(at.city, null) : bare.with(at.userId, null)
+  })
+}
+
+/** What the log says again of a record, without whoever was erased, by the hashes of their ids. */
+export function withoutErased(rows: readonly ArchiveRow[], hashes: ReadonlySet<string>): readonly ArchiveRow[] {
+  if (hashes.size === 0) return rows
+  const isErased = (userId: string): boolean => hashes.has(hashOfUser(userId))
+  const users = rows.flatMap((row) => (row[at.reason] === null ? [row[at.userId] as string | null] : [...usersNamed(row[at.bytes] as Uint8Array)]))
+  return users.some((userId) => userId !== null && isErased(userId)) ? blankRecord(rows, isErased) : rows
+}
 
 /** An erased record as the log could have had it: the events of its columns, of a user who is not named. One that was refused stays so, being empty. */
 export function standInFor(rows: RecordRows): LogRecord {

@@ -13,6 +13,7 @@ import type { CorrectedEvent, LostEvents, SettledCopy } from '#store/corrections
 import type { Base, CountedPosition, EpochCount } from '#store/cross-check.ts'
 import { liveCountedPositions, liveCounts, readLostKeys } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
+import { readErasedUsers } from '#store/erasures.ts'
 import { lossAt, readLogTerms } from '#store/losses.ts'
 import { parseTimestamp } from './file-rows.ts'
 import { allRows } from './recompute.ts'
@@ -293,10 +294,12 @@ async function corrected(options: ExplainOptions, copy: ArchivedEvent, sign: -1 
   }
 }
 
-/** The record as the log still has it, or the lake, which alone holds what an import brought; null where its bytes were erased. */
+/** The record as the log still has it, or the lake, which alone holds what an import brought; empty where its bytes were erased. */
 async function recordAt(options: ExplainOptions, partition: number, offset: number): Promise<CorrectedEvent['record']> {
   const bounds = await options.log.bounds(options.topic)
-  if ((bounds.first.get(partition) ?? Infinity) > offset) return archivedRecordAt(options.engine, partition, offset)
+  // The log may hold those still who were erased from the archive.
+  const isErasedFrom = (await readErasedUsers(options.database.pool)).size > 0
+  if (isErasedFrom || (bounds.first.get(partition) ?? Infinity) > offset) return archivedRecordAt(options.engine, partition, offset)
   const range = { to: new Map([[partition, offset + 1]]), signal: options.signal }
   for await (const batch of options.log.read(options.topic, new Map([[partition, offset]]), range)) {
     const record = batch.records.find((candidate) => candidate.offset === offset)
@@ -309,6 +312,6 @@ async function archivedRecordAt(engine: QueryEngine, partition: number, offset: 
   const [row] = await allRows(engine.query(batchSql('records_at').replace(':positions', `log_partition = ${partition} AND log_offset = ${offset}`)))
   const [, , logTime, headers, bytes] = (row ?? []) as [unknown, unknown, string, string | null, string | null]
   const logTimeMs = row === undefined ? null : parseTimestamp(logTime)
-  if (row === undefined || bytes === null || logTimeMs === null) return null
-  return { logTimeMs, value: Buffer.from(bytes, 'base64'), headers: headers === null ? null : (JSON.parse(headers) as LogHeaders) }
+  if (row === undefined || logTimeMs === null) return null
+  return { logTimeMs, value: Buffer.from(bytes ?? '', 'base64'), headers: headers === null ? null : (JSON.parse(headers) as LogHeaders) }
 }

@@ -4,30 +4,44 @@ const depthMax = 64
 
 /** Ids are compared as text; `1001` in JSON is the id `1001`. What is neither JSON nor a line is searched as both would write it. */
 export function namesUser(bytes: Uint8Array, userId: string): boolean {
-  const text = Buffer.from(bytes).toString('utf8').normalize('NFC')
+  const text = textOf(bytes)
   // Most records do not hold the id at all, also not in another spelling.
-  if (!text.includes(userId) && !text.includes('\\u')) return false
-  if (!/^\s*[{[]/.test(text)) return namesInLine(text, userId)
-  try {
-    return namesInValue(JSON.parse(text), userId, 0)
-  } catch {
-    return namesInText(text, userId)
+  return (text.includes(userId) || text.includes('\\u')) && usersIn(text).has(userId)
+}
+
+/** Every id that `namesUser` finds. */
+export function usersNamed(bytes: Uint8Array): ReadonlySet<string> {
+  return usersIn(textOf(bytes))
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('utf8').normalize('NFC')
+}
+
+function usersIn(text: string): Set<string> {
+  const found = new Set<string>()
+  if (!/^\s*[{[]/.test(text)) addOfLines(text, found)
+  else {
+    try {
+      addOfValue(JSON.parse(text), 0, found)
+    } catch {
+      for (const [, quoted, bare] of text.matchAll(/"userId"\s*:\s*(?:"([^"]*)|([^",}\s]+))/g)) found.add((quoted ?? bare)!)
+    }
+  }
+  return found
+}
+
+function addOfValue(value: unknown, depth: number, found: Set<string>): void {
+  if (typeof value !== 'object' || value === null || depth > depthMax) return
+  for (const [name, inner] of Object.entries(value)) {
+    if (name === 'userId') found.add(String(inner).normalize('NFC'))
+    addOfValue(inner, depth + 1, found)
   }
 }
 
-function namesInValue(value: unknown, userId: string, depth: number): boolean {
-  if (typeof value !== 'object' || value === null || depth > depthMax) return false
-  return Object.entries(value).some(([name, inner]) => (name === 'userId' && String(inner).normalize('NFC') === userId) || namesInValue(inner, userId, depth + 1))
-}
-
-function namesInLine(text: string, userId: string): boolean {
-  return text.split(/\r?\n/).some((line) => {
+function addOfLines(text: string, found: Set<string>): void {
+  for (const line of text.split(/\r?\n/)) {
     const [, second] = line.split(',', 3)
-    return second !== undefined && second.trim().replaceAll(/^"|"$/g, '').normalize('NFC') === userId
-  })
-}
-
-function namesInText(text: string, userId: string): boolean {
-  const id = userId.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  return new RegExp(`"userId"\\s*:\\s*"?${id}(?![^",}\\s])`).test(text)
+    if (second !== undefined) found.add(second.trim().replaceAll(/^"|"$/g, '').normalize('NFC'))
+  }
 }

@@ -44,7 +44,14 @@ export async function findLettersOf(queryable: Queryable, userId: string): Promi
 export async function eraseFromTables(database: Database, erasure: number, userId: string): Promise<{ deadLetters: number; references: number }> {
   return inTransaction(database, {}, async (client) => {
     const letters = await findLettersOf(client, userId)
-    await client.query(`UPDATE dead_letters SET bytes = '', headers = NULL, detail = detail || ' (bytes erased)' WHERE id = ANY ($1)`, [letters])
+    // The bytes of a record stand with the first of its letters, the headers with each.
+    await client.query(
+      /* sql */ `
+      UPDATE dead_letters d SET bytes = '', headers = NULL, detail = d.detail || ' (bytes erased)'
+      FROM (SELECT DISTINCT topic, partition, log_offset FROM dead_letters WHERE id = ANY ($1)) r
+      WHERE d.topic = r.topic AND d.partition = r.partition AND d.log_offset = r.log_offset`,
+      [letters],
+    )
     const references = await client.query('DELETE FROM reference_users WHERE user_id = $1', [userId])
     await client.query(`DELETE FROM search_rejects WHERE document LIKE '{%' AND document::jsonb->>'userId' = $1`, [userId])
     await client.query('UPDATE erasures SET dead_letters = dead_letters + $2, references_removed = references_removed + $3 WHERE erasure = $1', [erasure, letters.length, references.rowCount ?? 0])
