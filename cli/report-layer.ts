@@ -61,7 +61,11 @@ export function headlines(report: Report): string[] {
   const totals = report.lines.filter((line) => line.section === 'total')
   if (totals.length === 0) return ['  nothing was sold']
   return totals.map(({ currency, now, before, yearBefore }) => {
-    const than = (figures: typeof before, period: string): string => (figures === null ? '' : `; ${money(String(BigInt(now.netMinor) - BigInt(figures.netMinor)), currency)} more than ${period}`)
+    const than = (figures: typeof before, period: string): string => {
+      if (figures === null) return ''
+      const more = BigInt(now.netMinor) - BigInt(figures.netMinor)
+      return `; ${money(String(more < 0n ? -more : more), currency)} ${more < 0n ? 'less' : 'more'} than ${period}`
+    }
     return `  net ${money(now.netMinor, currency)} (gross ${money(now.grossMinor, currency)}, refunds ${money(now.refundsMinor, currency)}), ${now.transactions} transactions${than(before, report.before.period)}${than(yearBefore, report.yearBefore.period)}`
   })
 }

@@ -30,6 +30,8 @@ export type LabOptions = {
   readonly settings?: ShopSettings
   /** Another log than the PostgreSQL log; it must give the records of each partition offsets without gaps, for the oracle counts them. */
   readonly openLog?: () => Promise<EventLog>
+  /** Of every topic, as commands need it: such a lab is not cleared. Random by default, another after each `clear`. */
+  readonly topic?: string
 }
 
 export type Lab = AsyncDisposable & {
@@ -108,7 +110,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       async clear() {
         lab.lakeFault = null
         await restoreFirstRows(database, first)
-        topic = `t-${randomUUID().slice(0, 8)}`
+        topic = options.topic ?? `t-${randomUUID().slice(0, 8)}`
         oracle = new Oracle()
         await log.create(topic, partitions)
         await agreeOnLogic(database, decoder.logicVersion)

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { dayMs, formatDay, openCalendar, parseDay } from '#core/calendar.ts'
-import { InvalidRequestError } from '#core/errors.ts'
+import { ConflictError, InvalidRequestError } from '#core/errors.ts'
 import { parseMonthPeriod } from '#core/period.ts'
 import { closedReportPeriods, parseReportKind, reportKinds } from '#core/report/periods.ts'
 import { findReport, readReportBasis } from '#store/reports.ts'
@@ -40,8 +40,10 @@ export function addBackfill(program: Command): void {
         for (const [at, { kind, period }] of periods.entries()) {
           signal.throwIfAborted()
           progress.show(`${at + 1} of ${periods.length}: ${kind} ${period}`)
-          if ((await findReport(environment.database.pool, kind, period)) !== null) present++
-          else made.push({ kind, period, version: (await freezeReport(making, { kind, period })).version })
+          const isThere = async (): Promise<boolean> => (await findReport(environment.database.pool, kind, period)) !== null
+          const version = (await isThere()) ? null : await makeFirst(() => freezeReport(making, { kind, period }), isThere)
+          if (version === null) present++
+          else made.push({ kind, period, version })
         }
         if (made.length > 0) await shareReports(making)
         progress.done(`${made.length} reports made after ${progress.seconds.toFixed(1)} s`)
@@ -50,4 +52,14 @@ export function addBackfill(program: Command): void {
         print(`${made.length} reports made, ${present} were there.${made.length === 0 ? '' : ' "tidemark report list" shows them.'}`)
       })
     })
+}
+
+/** Null where another process makes the report meanwhile. */
+async function makeFirst(freeze: () => Promise<{ readonly version: number }>, isThere: () => Promise<boolean>): Promise<number | null> {
+  try {
+    return (await freeze()).version
+  } catch (thrown) {
+    if (thrown instanceof ConflictError && (await isThere())) return null
+    throw thrown
+  }
 }

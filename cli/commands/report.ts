@@ -119,7 +119,7 @@ function addShowing(report: Command): void {
     })
   withCommonOptions(report.command('diff <kind> <period> [from] [to]'))
     .description('what changed between two versions, line by line; the last two by default')
-    .addHelpText('after', '\nExample:\n  ./tidemark report diff monthly 2025-03 1 2')
+    .addHelpText('after', '\nExample:\n  ./tidemark report diff monthly 2025-03 v1 v2')
     .action(async (kindText: string, period: string, fromText: string | undefined, toText: string | undefined, options: CommonOptions) => {
       await onEnvironment(options, 'report diff', async ({ database }) => {
         const kind = parseReportKind(kindText)
@@ -169,6 +169,7 @@ function addExport(report: Command): void {
 
 function versionOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidRequestError(`"${text}" is no version. "tidemark report list --all" shows them.`)
-  return Number(text)
+  const digits = /^v?([1-9]\d{0,8})$/.exec(text)?.[1]
+  if (digits === undefined) throw new InvalidRequestError(`"${text}" is no version. "tidemark report list --all" shows them.`)
+  return Number(digits)
 }
