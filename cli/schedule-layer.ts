@@ -10,6 +10,7 @@ import type { Schedule } from '#batch/schedule.ts'
 import { archiveId, archivePattern, batchSchedules, runSchedule } from '#batch/schedule.ts'
 import { openCalendar, parseDay } from '#core/calendar.ts'
 import { parquetCodec } from '#engines/parquet.ts'
+import { readArchiveBacklog } from '#store/register.ts'
 import { readSeasons } from '#store/seasons.ts'
 import { runBatchAndTidy } from './batch-layer.ts'
 import type { Environment } from './environment.ts'
@@ -17,6 +18,7 @@ import { transactionsTopic } from './environment.ts'
 import { jobsOptions } from './job-queues.ts'
 import type { Logger } from './logger.ts'
 import { deliverNew, isAnythingToDeliver } from './report-delivery.ts'
+import { sleep } from './process-control.ts'
 import { reportOptions } from './report-layer.ts'
 
 export function askTerms({ settings, database }: Pick<Environment, 'settings' | 'database'>): AskTerms {
@@ -30,8 +32,8 @@ export function askTerms({ settings, database }: Pick<Environment, 'settings' | 
   }
 }
 
-/** Closed while a batch archives: two archivers of one process would write the same files, and only one of each would be kept. */
-type ArchiveGate = { isClosed: boolean }
+/** Closed while a batch archives, or another call of ours: two archivers of one process would write the same files, and only one of each would be kept. */
+type ArchiveGate = { isClosed: boolean; isArchiving?: boolean }
 
 /** All that can be done about what is due. */
 export function batchWork(environment: Environment, say: AskOptions['say'], gate: ArchiveGate = { isClosed: false }): Work {
@@ -75,11 +77,30 @@ export function batchWork(environment: Environment, say: AskOptions['say'], gate
 /** What of the above can be due, for those who only ask. */
 export const scheduledWork: Abilities = { reports: true, restates: true, compacts: true }
 
+const backlogIntervalMs = 5_000
+
 /** Files what is counted, in a queue of its own beside the batches; without the query engine, which belongs to them. */
 async function archive(environment: Environment, gate: ArchiveGate, signal: AbortSignal): Promise<void> {
-  if (gate.isClosed) return
+  if (gate.isClosed || gate.isArchiving === true) return
   const { database, decoder, settings } = environment
-  await archiveCommitted({ database, log: await environment.log(), lake: await environment.lake(), codec: parquetCodec, decoder, fileOffsetsMax: settings.fileOffsetsMax, signal })
+  gate.isArchiving = true
+  try {
+    await archiveCommitted({ database, log: await environment.log(), lake: await environment.lake(), codec: parquetCodec, decoder, fileOffsetsMax: settings.fileOffsetsMax, signal })
+  } finally {
+    gate.isArchiving = false
+  }
+}
+
+/** A file's worth that is counted and not archived does not wait for the clock. */
+async function archiveBySize(environment: Environment, gate: ArchiveGate, signal: AbortSignal, onError: (thrown: unknown) => void): Promise<void> {
+  while (!signal.aborted) {
+    await sleep(backlogIntervalMs, signal)
+    try {
+      if ((await readArchiveBacklog(environment.database.pool)) >= environment.settings.fileOffsetsMax) await archive(environment, gate, signal)
+    } catch (thrown) {
+      if (!signal.aborted) onError(thrown)
+    }
+  }
 }
 
 /** Registers the schedules and does what is due, until aborted. */
@@ -97,5 +118,6 @@ export async function workOnSchedules(environment: Environment, signal: AbortSig
   await Promise.all([
     runSchedule({ jobs, zone, schedules: async () => batchSchedules(settings.nightlyAt, await readSeasons(database.pool)), ask: () => doWhatIsDue(asking, signal), isDue: async () => (await lookAhead(asking)) || isAnythingToDeliver(environment), onError }, signal),
     runSchedule({ jobs: archiveJobs, zone, schedules: async () => [archiving], ask: () => archive(environment, gate, signal), onError: onArchiveError }, signal),
+    archiveBySize(environment, gate, signal, onArchiveError),
   ])
 }
