@@ -94,10 +94,11 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   try {
     // Of two restorings at once the second finds the place taken.
     await holdPlace(session, schema)
-    await checkEmpty(session, schema, logSchema, keepsLog, manifest)
+    await checkEmpty(session, schema, logSchema, keepsLog)
     await dropSchemas(session, [loading, logLoading])
     const migrated = await loadStore(session, database, options)
     if (holdsLog) await loadLog(session, logLoading!, options)
+    else if (logSchema !== null) await checkLogReaches(database, await readLogEnds(session, logSchema))
     onStep('lake', 'comparing')
     const filesPut = await putFiles(options)
     const lake = await compareWithLake(options.lake, await registeredLakeFiles(database.pool, loading), { deep: false, signal, onFile: (done) => onStep('lake', `${done} of ${manifest.files.length} files compared`) })
@@ -127,7 +128,7 @@ async function holdPlace({ client }: DumpSession, schema: string): Promise<void>
   if (lock?.ours !== true) throw new ConflictError(`A backup is being restored into schema ${schema} by another process: let it end.`)
 }
 
-async function checkEmpty(session: DumpSession, schema: string, logSchema: string | null, keepsLog: boolean, manifest: Manifest): Promise<void> {
+async function checkEmpty(session: DumpSession, schema: string, logSchema: string | null, keepsLog: boolean): Promise<void> {
   const tables = await run(session.client, 'SELECT FROM pg_tables WHERE schemaname = $1 LIMIT 1', [schema])
   if (tables.length > 0) {
     throw new ConfigError(
@@ -135,15 +136,14 @@ async function checkEmpty(session: DumpSession, schema: string, logSchema: strin
       { schema },
     )
   }
-  if (logSchema === null) return
+  if (logSchema === null || keepsLog) return
   const ends = await readLogEnds(session, logSchema)
-  if (!keepsLog && ends.some(({ next }) => next > 0)) {
+  if (ends.some(({ next }) => next > 0)) {
     throw new ConfigError(
       `There is a log in schema ${logSchema} already. Say --keep-log to put back the store alone, which then counts again from that log what it lacks; or take the log away first.`,
       { schema: logSchema },
     )
   }
-  if (keepsLog) checkLogReaches(manifest, ends)
 }
 
 type LogEnd = { readonly topic: string; readonly partition: number; readonly next: number }
@@ -158,14 +158,18 @@ async function readLogEnds({ client }: DumpSession, logSchema: string): Promise<
   return rows.map(({ topic, partition, next }) => ({ topic, partition, next: Number(next) }))
 }
 
-/** A log that ends before the store's positions is an older one: what is appended to it would never be counted. */
-function checkLogReaches({ committed }: Manifest, ends: readonly LogEnd[]): void {
-  for (const [topic, partitions] of Object.entries(committed)) {
-    for (const [partition, offset] of Object.entries(partitions)) {
-      const end = ends.find((one) => one.topic === topic && one.partition === Number(partition))?.next ?? 0
-      if (end < offset) {
-        throw new ConfigError(`The log that is there ends at ${end} in ${topic} partition ${partition}, before the ${offset} that the backup had counted: it is an older log. Restore without --keep-log into an empty place.`)
-      }
+/** A log that ends before the store's positions is an older one: what is appended to it would never be counted. No log holds what was imported. */
+async function checkLogReaches({ pool }: Database, ends: readonly LogEnd[]): Promise<void> {
+  const counted = await run<{ topic: string; partition: number; next: bigint }>(
+    pool,
+    /* sql */ `
+    SELECT o.topic, o.partition, o.next_offset - coalesce(b.base, 0) AS next FROM committed_offsets o LEFT JOIN log_bases b USING (topic, partition)
+    WHERE NOT EXISTS (SELECT FROM imports i WHERE i.topic = o.topic AND i.partition = o.partition) ORDER BY 1, 2`,
+  )
+  for (const { topic, partition, next } of counted) {
+    const end = ends.find((one) => one.topic === topic && one.partition === partition)?.next ?? 0
+    if (end < Number(next)) {
+      throw new ConfigError(`The log that is there ends at ${end} in ${topic} partition ${partition}, before the ${next} that the backup had counted: it is an older log. Restore without --keep-log into an empty place.`)
     }
   }
 }

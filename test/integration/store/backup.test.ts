@@ -21,6 +21,7 @@ import type { Lab } from '#test/lab.ts'
 import { openLab } from '#test/lab.ts'
 import type { BackupFolder } from '#test/lab/backup.ts'
 import { backUp, loseStore, never, openBackupFolder, putBack } from '#test/lab/backup.ts'
+import { importFolder, importedSale, runLabImport } from '#test/lab/imports.ts'
 import { fillOldStore } from '#test/lab/old-store.ts'
 import { freshSchema } from '#test/postgres.ts'
 import { waitUntil } from '#test/wait-until.ts'
@@ -292,6 +293,22 @@ describe('the lake of a store', () => {
     )
     expect(rows.map(({ name }) => name)).toEqual([...Object.keys(registers), ...notRegisters].sort())
   })
+})
+
+test('a backup of a shop with an import, and with a topic that was made anew, is put back beside the log', async () => {
+  await lab.clear()
+  await fill()
+  await using lines = await importFolder()
+  await runLabImport(lab, { files: [await lines.write('old.csv', [importedSale('old-shop', { id: 'i1' }), importedSale('old-shop', { id: 'i2' })])] })
+  await run(lab.database.pool, 'INSERT INTO log_bases (topic, partition, base) VALUES ($1, 0, 4)', [lab.topic])
+  await run(lab.database.pool, 'UPDATE committed_offsets SET next_offset = next_offset + 4 WHERE topic = $1 AND partition = 0', [lab.topic])
+  const directory = folder.next()
+  const logSchema = await logSchemaOf(lab)
+  await backUp(lab, directory, { logSchema })
+  const schema = await freshSchema(lab.url, 'with_import')
+  await putBack(lab, directory, { schema, logSchema, keepsLog: true })
+  await using restored = openDatabase({ url: lab.url, schema })
+  expect(await readCommitted(restored.pool, lab.topic)).toEqual(await readCommitted(lab.database.pool, lab.topic))
 })
 
 test('a backup of an older schema is put back and migrated, with the same figures', async () => {
