@@ -10,6 +10,7 @@ import type { AcceptedLoss, OffsetsByTopic } from '#core/receipt.ts'
 import type { ReportKind } from '#core/report/periods.ts'
 import type { Report, ReportFigures, ReportSection, Restatement, RestatementEvent, RestatementReason } from '#core/report/report.ts'
 import { measures } from '#core/views/measures.ts'
+import { hasFigures } from './counted-topics.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 import { readSeasons } from './seasons.ts'
@@ -59,7 +60,7 @@ export async function readReportBasis(queryable: Queryable): Promise<ReportBasis
   const { batch, epoch } = { batch: Number(state!.batch), epoch: Number(state!.epoch) }
   const offsets = await run<{ topic: string; partition: number; next_offset: bigint; last_log_time_ms: bigint | null }>(
     queryable,
-    'SELECT topic, partition, next_offset, last_log_time_ms FROM cut_offsets WHERE epoch = $1 ORDER BY topic, partition',
+    `SELECT topic, partition, next_offset, last_log_time_ms FROM cut_offsets WHERE epoch = $1 AND ${hasFigures('topic')} ORDER BY topic, partition`,
     [epoch],
   )
   const horizon: Record<string, Record<string, number>> = {}
@@ -92,7 +93,7 @@ export async function wasAnyAccepted(queryable: Queryable, afterBatch: number, u
 async function readAcceptedLosses(queryable: Queryable): Promise<AcceptedLoss[]> {
   const rows = await run<{ topic: string; partition: number; from_offset: bigint; to_offset: bigint; what: AcceptedLoss['what']; events_counted: bigint; accepted_at: Date; figures: AcceptedLoss['takenOut'] }>(
     queryable,
-    'SELECT topic, partition, from_offset, to_offset, what, events_counted, accepted_at, figures FROM accepted_losses ORDER BY topic, partition, from_offset',
+    `SELECT topic, partition, from_offset, to_offset, what, events_counted, accepted_at, figures FROM accepted_losses WHERE ${hasFigures('topic')} ORDER BY topic, partition, from_offset`,
   )
   return rows.map((row) => ({
     topic: row.topic,
