@@ -12,6 +12,7 @@ import type { Database } from '#store/database.ts'
 import { readErasedUsers } from '#store/erasures.ts'
 import { checkCommitted } from '#store/fingerprint.ts'
 import { listImports } from '#store/imports.ts'
+import { acceptLossCommand } from '#store/losses.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { listFiles, rangesToArchive, registerFile, replaceFile } from '#store/register.ts'
 import type { ArchiveRunKind } from '#store/archive-totals.ts'
@@ -262,7 +263,7 @@ async function* readRange(options: ArchiveOptions, range: ArchiveRange): AsyncGe
     if (refill === null) {
       throw new LossError(
         `The log of ${topic} partition ${partition} gives nothing between ${position} and ${lost.to}: the range is not archived, and the batch before goes on serving. ` +
-          (first > position ? `Put the records back, or give them up with "tidemark batch accept-loss ${partition}:${position}-${lost.to}".` : 'Look with "tidemark doctor" why, and run the batch again.'),
+          (first > position ? `Put the records back, or give them up with "${acceptLossCommand(lost)}".` : 'Look with "tidemark doctor" why, and run the batch again.'),
         lost,
       )
     }

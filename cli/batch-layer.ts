@@ -116,7 +116,8 @@ export async function compactOptions(environment: Environment, signal: AbortSign
 
 async function pruneLog(environment: Environment): Promise<void> {
   const log = await environment.log()
-  await log.prune(transactionsTopic, await archiveEnds(environment.database.pool, transactionsTopic), Date.now() - environment.settings.logKeepDays * dayMs)
+  const beforeMs = Date.now() - environment.settings.logKeepDays * dayMs
+  for (const topic of topics) await log.prune(topic, await archiveEnds(environment.database.pool, topic), beforeMs)
 }
 
 /** Writes lost files of the lake again from the log, up to the last cut that a batch used. */

@@ -8,7 +8,7 @@ import type { EventLog, LogBounds } from '#core/ports.ts'
 import type { Queryable } from './database.ts'
 import { run } from './database.ts'
 import type { LogTerms, LossKind, LostRange } from './losses.ts'
-import { lossAt, readLogTerms } from './losses.ts'
+import { acceptLossCommand, lossAt, readLogTerms } from './losses.ts'
 import type { OpenedPartition } from './partitions.ts'
 
 /** Throws LossError naming the first partition whose position lies beyond the log's end, or that holds another record there. */
@@ -54,8 +54,9 @@ export async function checkCommitted(queryable: Queryable, log: EventLog, topic:
 }
 
 /** What stops a partition, with what a person may do about it. */
-export function lossOf(what: LossKind, { topic, partition, from, to }: LostRange, says: string): LossError {
-  const accept = `"tidemark batch accept-loss ${partition}:${from}-${to}" gives the range up`
+export function lossOf(what: LossKind, range: LostRange, says: string): LossError {
+  const { topic, partition, from, to } = range
+  const accept = `"${acceptLossCommand(range)}" gives the range up`
   return new LossError(`Partition ${partition} of ${topic} ${says}; the partition then goes on by itself. Or ${accept}, and every receipt will name it.`, { topic, partition, from, to, what })
 }
 

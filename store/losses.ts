@@ -2,6 +2,7 @@
  * Lost ranges of the log. A range that is gone, or a topic that was made anew, stops its partition until a person gives the range up. From then on the
  * log reads as if the range were empty (`openStoreLog`), and the next batch takes what the speed layer had counted of it out of the figures.
  */
+import { isReferenceTopic } from '#core/decode-reference.ts'
 import type { Queryable } from './database.ts'
 import { run } from './database.ts'
 
@@ -38,6 +39,11 @@ export async function readLogTerms(queryable: Queryable, topic: string): Promise
     else losses.set(partition, [...(losses.get(partition) ?? []), { topic, partition, from: Number(from), to: Number(to) }])
   }
   return { bases, losses }
+}
+
+/** What a person says to give the range up; figures are the topic that the command means by itself. */
+export function acceptLossCommand({ topic, partition, from, to }: Omit<LostRange, 'to'> & { readonly to: number | null }): string {
+  return `tidemark batch accept-loss ${partition}:${from}-${to ?? '…'}${isReferenceTopic(topic) ? ` --topic ${topic}` : ''}`
 }
 
 export function lossAt(terms: LogTerms, partition: number, offset: number): LostRange | undefined {

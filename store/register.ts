@@ -3,6 +3,7 @@
  * registered ranges of a partition tile [first offset, archive end) with no hole and no overlap.
  */
 import { ConflictError, CorruptError } from '#core/errors.ts'
+import { hasFigures } from './counted-topics.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
 
@@ -260,12 +261,12 @@ export async function listFiles(queryable: Queryable, aboveEpoch: number, toEpoc
   return selectFiles(queryable, 'epoch > $1 AND epoch <= $2', [aboveEpoch, toEpoch])
 }
 
-/** Every registered file with what compaction must know beside it: whether its columns are of the store's own logic. */
+/** Every registered file with what compaction must know beside it: whether its columns are of the store's own logic, on which those of users and products do not depend. */
 export async function listCompactable(queryable: Queryable): Promise<{ readonly files: ArchiveFile[]; readonly currentEpoch: number }> {
   const [state] = await run<{ epoch: bigint }>(queryable, 'SELECT epoch FROM lake_state')
   const files = await selectFiles(
     queryable,
-    /* sql */ `coalesce(logic_version, '') IN (SELECT coalesce(logic_version, '') FROM lake_state UNION ALL SELECT '')
+    /* sql */ `(NOT (${hasFigures('topic')}) OR coalesce(logic_version, '') IN (SELECT coalesce(logic_version, '') FROM lake_state UNION ALL SELECT ''))
       AND path NOT IN (SELECT replaces FROM pending_files)`,
     [],
   )

@@ -2,6 +2,7 @@
 import { openDecoder } from '#core/decode.ts'
 import type { Database } from '#store/database.ts'
 import { run } from '#store/database.ts'
+import { acceptLossCommand } from '#store/losses.ts'
 import { readMadeBy } from '#store/migrate.ts'
 import { checkLogic } from '#store/partitions.ts'
 import type { StoreStatus } from '#store/status.ts'
@@ -79,7 +80,7 @@ async function isEmpty(database: Database): Promise<boolean> {
 export function judgeStatus(report: Report, status: StoreStatus, nowMs: number): void {
   judgeWorkers(report, status, nowMs)
   for (const { topic, partition, from, to, reason } of status.stopped) {
-    report.fail('stopped partitions', `${topic} ${partition} stands at ${from}: ${reason}`, `Put the log back, or go on without it: tidemark batch accept-loss ${partition}:${from}-${to ?? '…'}`)
+    report.fail('stopped partitions', `${topic} ${partition} stands at ${from}: ${reason}`, `Put the log back, or go on without it: ${acceptLossCommand({ topic, partition, from, to })}`)
   }
   if (status.stopped.length === 0) report.ok('stopped partitions', 'none')
   judgeBatches(report, status, nowMs)
