@@ -42,7 +42,7 @@ export class ModelImports {
   }
 
   async finish(): Promise<void> {
-    for (const name of [...this.#open.keys()]) await this.#run(name, null)
+    for (const name of this.#open.keys()) await this.#run(name, null)
   }
 
   async #run(name: string, stopAfterChunks: number | null): Promise<void> {
