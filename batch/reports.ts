@@ -24,6 +24,7 @@ import type { ComparedDays } from './report-lines.ts'
 import { comparedPeriods, readLines } from './report-lines.ts'
 import type { RestatingEvents } from './restating-events.ts'
 import { openRestatingEvents } from './restating-events.ts'
+import { underShareLock } from './share.ts'
 
 export type ReportStep = 'read' | 'check' | 'write' | 'publish'
 
@@ -217,8 +218,12 @@ export async function refreshReports(options: ReportOptions): Promise<Refreshed[
   return refreshed
 }
 
-/** People who ask the query engine themselves find every version of every report under the name `reports`. */
+/** People who ask the query engine themselves find every version of every report under the name `reports`. Does nothing with an engine inside this process. */
 export async function shareReports({ database, engine }: Pick<ReportOptions, 'database' | 'engine'>): Promise<void> {
-  const paths = (await readReportFiles(database.pool)).filter((file) => file.format === 'parquet').map((file) => file.path)
-  await engine.share?.('reports', paths, reportColumns)
+  const share = engine.share?.bind(engine)
+  if (share === undefined) return
+  await underShareLock(database, async (owner) => {
+    const paths = (await readReportFiles(owner)).filter((file) => file.format === 'parquet').map((file) => file.path)
+    if (paths.length > 0) await share('reports', paths, reportColumns)
+  })
 }

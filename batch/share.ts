@@ -1,4 +1,5 @@
 /** The archive under its topic's name, for people who ask the query engine themselves: what is registered up to the horizon, at the moment of telling. */
+import type { PoolClient } from 'pg'
 import type { QueryEngine } from '#core/ports.ts'
 import { readPointer } from '#store/batches.ts'
 import type { Database } from '#store/database.ts'
@@ -16,15 +17,23 @@ const lockTimeoutMs = 120_000
  * Does nothing with an engine inside this process.
  */
 export async function shareArchive({ database, engine, topic }: ShareOptions): Promise<void> {
-  if (engine.share === undefined) return
+  const share = engine.share?.bind(engine)
+  if (share === undefined) return
+  await underShareLock(database, async (owner) => {
+    const { epoch } = await readPointer(owner)
+    const files = (await listFiles(owner, 0, epoch)).filter((file) => file.topic === topic && file.rows > 0)
+    await share(sharedName(topic), files.map((file) => file.path), archiveColumns)
+  })
+}
+
+/** So that of two who tell the query engine which files there are, the later has read the later state. */
+export async function underShareLock(database: Database, work: (owner: PoolClient) => Promise<void>): Promise<void> {
   const owner = await connect(database)
   owner.on('error', () => undefined)
   try {
     await run(owner, `SET lock_timeout = ${lockTimeoutMs}`)
     await run(owner, `SELECT pg_advisory_lock(${lockKeys}${lockPurpose.share})`)
-    const { epoch } = await readPointer(owner)
-    const files = (await listFiles(owner, 0, epoch)).filter((file) => file.topic === topic && file.rows > 0)
-    await engine.share(sharedName(topic), files.map((file) => file.path), archiveColumns)
+    await work(owner)
   } finally {
     // The lock goes with its connection.
     owner.release(true)

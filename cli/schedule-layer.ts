@@ -37,8 +37,8 @@ type ArchiveGate = { isClosed: boolean; isArchiving?: boolean }
 
 /** All that can be done about what is due. */
 export function batchWork(environment: Environment, say: AskOptions['say'], gate: ArchiveGate = { isClosed: false }): Work {
-  // Whether people who ask the query engine themselves find the newest versions.
-  let isShared = true
+  // Whether people who ask the query engine themselves find the newest versions. A worker of before may have ended between publishing one and telling.
+  let isShared = false
   return {
     logEnds: async () => (await (await environment.log()).bounds(transactionsTopic)).end,
     async runBatch(signal) {
@@ -67,9 +67,10 @@ export function batchWork(environment: Environment, say: AskOptions['say'], gate
       return { outcome: merged.length === 0 ? 'nothing to merge' : `${merged.reduce((files, { from }) => files + from.length, 0)} files into ${merged.length}` }
     },
     async deliver(signal) {
+      // First: a query engine that is away must not hold up the mail.
+      await deliverNew(environment, signal, say)
       if (!isShared) await shareReports({ database: environment.database, engine: await environment.queryEngine() })
       isShared = true
-      await deliverNew(environment, signal, say)
     },
   }
 }

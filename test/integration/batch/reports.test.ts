@@ -1,9 +1,10 @@
 /** Frozen reports: exact against the oracle, checked against the archive, never changed, restated to the penny, and made once however many try. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { sweepOrphans } from '#batch/orphans.ts'
-import { freezeReport, refreshReports } from '#batch/reports.ts'
+import { freezeReport, refreshReports, shareReports } from '#batch/reports.ts'
 import { ConflictError, CorruptError, InvalidRequestError } from '#core/errors.ts'
 import { addFigures, noFigures } from '#core/report/figures.ts'
+import type { QueryEngine } from '#core/ports.ts'
 import type { ReportKind } from '#core/report/periods.ts'
 import { reportKinds, reportPeriodOf } from '#core/report/periods.ts'
 import type { Report } from '#core/report/report.ts'
@@ -18,6 +19,7 @@ import { runLabBatch } from '#test/lab/crash.ts'
 import { expectReportExact, labReportOptions } from '#test/lab/reports.ts'
 import type { MeantAppend } from '#test/lab/shop-stream.ts'
 import { StepWorker } from '#test/lab/step-worker.ts'
+import { waitUntil } from '#test/wait-until.ts'
 
 let lab: Lab
 
@@ -167,6 +169,23 @@ test('a restatement of thousands of events adds up, and its file and its table l
   const [header, ...rows] = Buffer.from(await file.read(0, file.bytes)).toString().trim().split('\r\n')
   expect(header).toContain('event_id')
   expect(rows.map((row) => row.split(',')[6])).toEqual(ids)
+})
+
+test('of two that tell the query engine which reports there are, the slower does not take the newer one away', async () => {
+  await publish(someSales)
+  await freezeReport(labReportOptions(lab), march)
+  const told: (readonly string[])[] = []
+  const tells = (before: () => Promise<void>): QueryEngine => ({ ...lab.engine, share: async (_name, paths) => (await before(), void told.push(paths)) })
+  let newer = Promise.resolve()
+  const slow = tells(async () => {
+    await freezeReport(labReportOptions(lab), { kind: 'monthly', period: '2025-02' })
+    newer = shareReports({ database: lab.database, engine: tells(async () => undefined) })
+    const isWaiting = async (): Promise<boolean> => (await lab.database.pool.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).rowCount !== 0
+    await waitUntil('the other to tell, or to wait', async () => told.length > 0 || (await isWaiting()))
+  })
+  await shareReports({ database: lab.database, engine: slow })
+  await newer
+  expect(told.map((paths) => paths.length)).toEqual([1, 2])
 })
 
 test('two that make the same report at once: one version stands, and the files of the other are swept', async () => {
