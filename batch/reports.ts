@@ -14,6 +14,7 @@ import { causesOf, openEventSums, restatedLines } from '#core/report/restate.ts'
 import type { Database } from '#store/database.ts'
 import { inTransaction } from '#store/database.ts'
 import { keepIncarnation } from '#store/incarnation.ts'
+import { readDatabaseClock } from '#store/log-ends.ts'
 import { listFiles } from '#store/register.ts'
 import type { ReportBasis, ReportVersion } from '#store/reports.ts'
 import { findReport, fingerprintOf, listReports, publishReport, readReport, readReportBasis, readReportFiles, rowVersions, wasAnyAccepted } from '#store/reports.ts'
@@ -74,7 +75,8 @@ export async function freezeReport(options: ReportOptions, request: ReportReques
   await attachArchive(options.engine, files)
   const keysCompared = await checkAgainstArchive(database, options.engine, basis, days, options.signal)
   const explained = newest === null ? { restatement: null, events: openRestatingEvents() } : await restate(options, basis, days, newest, read.lines)
-  const report = documentOf(options, request, read, explained.restatement, { files: files.filter((file) => file.rows > 0).length, rowsRead: files.reduce((sum, file) => sum + file.rows, 0), keysCompared })
+  const publishedAt = new Date(await readDatabaseClock(database.pool)).toISOString()
+  const report = documentOf(options, request, read, explained.restatement, publishedAt, { files: files.filter((file) => file.rows > 0).length, rowsRead: files.reduce((sum, file) => sum + file.rows, 0), keysCompared })
   const document = renderReportJson(report)
   await options.before?.('write')
   const written = await writeReportFiles(lake, options.codec, report, document, explained.events.pages())
@@ -160,7 +162,7 @@ async function changedRule({ pool }: Database, published: Report, basis: ReportB
   return newest.days.fromDay !== days.fromDay || newest.days.toDay !== days.toDay ? 'seasons' : null
 }
 
-function documentOf(options: ReportOptions, { kind, period }: ReportRequest, read: ReadAll, restatement: Restatement | null, archive: { files: number; rowsRead: number; keysCompared: number }): Report {
+function documentOf(options: ReportOptions, { kind, period }: ReportRequest, read: ReadAll, restatement: Restatement | null, publishedAt: string, archive: { files: number; rowsRead: number; keysCompared: number }): Report {
   const { basis, days, newest, lines } = read
   const compared = ({ period: name, from, to, hasBooks }: ComparedDays): Report['before'] => ({ period: name, from, to, hasBooks })
   return {
@@ -172,7 +174,7 @@ function documentOf(options: ReportOptions, { kind, period }: ReportRequest, rea
     zone: options.zone,
     booksOpenOn: options.booksOpenOn,
     seasonsVersion: basis.seasons.version,
-    publishedAt: basis.now.toISOString(),
+    publishedAt,
     before: compared(read.before),
     yearBefore: compared(read.yearBefore),
     lines,

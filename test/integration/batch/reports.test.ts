@@ -10,6 +10,7 @@ import { reportKinds, reportPeriodOf } from '#core/report/periods.ts'
 import type { Report } from '#core/report/report.ts'
 import { parseDay } from '#core/calendar.ts'
 import { rollBack } from '#store/batches.ts'
+import { readDatabaseClock } from '#store/log-ends.ts'
 import { findReport, listReports, listRestatementEvents, listRestatements, readReport, readReportFiles, readReportText } from '#store/reports.ts'
 import { readSeasons } from '#store/seasons.ts'
 import { openTraffic, refund, sale } from '#test/faults/setup.ts'
@@ -79,6 +80,13 @@ test('a month holds what was sold in it, beside the month before and the year be
   expect(json.path).toMatch(/^reports\/monthly\/2025-03\/v1\//)
   const file = await lab.lake.get(json.path)
   expect(Buffer.from(await file.read(0, file.bytes)).toString()).toBe(await readReportText(lab.database.pool, 'monthly', '2025-03'))
+})
+
+test('a report says that it was published when it was checked, not when that began: who asks what came since misses none for its checking', async () => {
+  await publish(someSales)
+  let checkedAt = Number.POSITIVE_INFINITY
+  await freezeReport(labReportOptions(lab, { before: async (step) => void (step === 'check' && (checkedAt = await readDatabaseClock(lab.database.pool))) }), march)
+  expect(Date.parse((await report('monthly', '2025-03')).publishedAt)).toBeGreaterThanOrEqual(checkedAt)
 })
 
 test('the Parquet file is a table of every line that the query engine reads', async () => {
