@@ -16,6 +16,7 @@ import type { Base, EpochCount } from '#store/cross-check.ts'
 import { countDifferences, differencesOf, liveCounts } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
 import { run } from '#store/database.ts'
+import { bytesErased } from '#store/dead-letters.ts'
 import { readPages } from '#store/ledger-pages.ts'
 import type { LetterPlace, LogicChange, PartitionAccount } from '#store/logic-change.ts'
 import { ledgerBegins, letterKey, readLetterPlaces, stageLetter, stagePage, stageRemovals } from '#store/logic-change.ts'
@@ -203,7 +204,7 @@ async function stageFound(options: TakeLogicOptions, batch: Batch, letters: read
     const record = records.get(at)
     if (record === undefined) throw new CorruptError(`The archive holds no record at offset ${offset} of partition ${partition}, which is refused there.`)
     const { logTimeMs, headers, bytes } = record
-    const detail = reason === 'conflict' ? `event ${letter.eventId} of ${letter.source} stands first at partition ${first?.partition}, offset ${first?.offset}, with other fields` : detailOf(decoder, topic, record)
+    const detail = reason === 'conflict' ? `event ${letter.eventId} of ${letter.source} stands first at partition ${first?.partition}, offset ${first?.offset}, with other fields${bytes.length === 0 ? bytesErased : ''}` : detailOf(decoder, topic, record)
     // An order may have many lines that conflict: its bytes stand with the first of them.
     await stageLetter(database.pool, batch.batch, topic, { partition, offset, index, reason, detail, logTimeMs, first, headers, bytes: at === before ? Buffer.alloc(0) : bytes })
     before = at

@@ -10,6 +10,7 @@ import type { Measured } from '#core/views/measures.ts'
 import { views } from '#core/views/all.ts'
 import type { View } from '#core/views/view.ts'
 import type { Batch } from './batches.ts'
+import { bytesErased } from './dead-letters.ts'
 import { grainList, measureList } from './view-tables.ts'
 
 /** Why a counted event counts no more, or another does in its place. */
@@ -244,7 +245,8 @@ async function moveLetters(client: PoolClient, batch: Batch, events: readonly Co
 
 /** False where the letter was there; it then names the position that counts now. */
 async function putConflictLetter(client: PoolClient, batch: Batch, copy: SettledCopy): Promise<boolean> {
-  const detail = `event ${copy.event.eventId} of ${copy.event.source} stands first at partition ${copy.first?.partition}, offset ${copy.first?.offset}, with other fields`
+  const isErased = copy.record?.value.length === 0
+  const detail = `event ${copy.event.eventId} of ${copy.event.source} stands first at partition ${copy.first?.partition}, offset ${copy.first?.offset}, with other fields${isErased ? bytesErased : ''}`
   const { rows } = await client.query<{ added: boolean }>(
     /* sql */ `
     INSERT INTO dead_letters AS d (topic, partition, log_offset, record_index, epoch, reason, detail, log_time_ms, first_partition, first_offset, found_by, headers, bytes)

@@ -42,6 +42,9 @@ export type LetterFilter = {
 
 export type LetterCount = { readonly topic: string; readonly reason: DeadLetterReason; readonly letters: number }
 
+/** Ends the detail of a letter whose bytes and headers are gone with the person they named. */
+export const bytesErased = ' (bytes erased)'
+
 const listedBytes = 200
 export const lettersPerPageMax = 1_000
 

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { namesUser } from '#core/names-user.ts'
 import type { Database, Queryable } from './database.ts'
 import { inTransaction, run } from './database.ts'
+import { bytesErased } from './dead-letters.ts'
 import type { ArchiveFile } from './register.ts'
 import { swapFiles } from './register.ts'
 
@@ -47,10 +48,10 @@ export async function eraseFromTables(database: Database, erasure: number, userI
     // The bytes of a record stand with the first of its letters, the headers with each.
     await client.query(
       /* sql */ `
-      UPDATE dead_letters d SET bytes = '', headers = NULL, detail = d.detail || ' (bytes erased)'
+      UPDATE dead_letters d SET bytes = '', headers = NULL, detail = d.detail || $2
       FROM (SELECT DISTINCT topic, partition, log_offset FROM dead_letters WHERE id = ANY ($1)) r
       WHERE d.topic = r.topic AND d.partition = r.partition AND d.log_offset = r.log_offset`,
-      [letters],
+      [letters, bytesErased],
     )
     const references = await client.query('DELETE FROM reference_users WHERE user_id = $1', [userId])
     await client.query(`DELETE FROM search_rejects WHERE document LIKE '{%' AND document::jsonb->>'userId' = $1`, [userId])

@@ -11,7 +11,7 @@ import type { Refusal } from '#core/events.ts'
 import type { EventLog, LogHeaders } from '#core/ports.ts'
 import type { Database } from './database.ts'
 import type { Letter, LetterPosition } from './dead-letters.ts'
-import { beginResubmission, endResubmission, letterName, readLetter } from './dead-letters.ts'
+import { beginResubmission, bytesErased, endResubmission, letterName, readLetter } from './dead-letters.ts'
 
 /** The record header that names the letter, as `letterName` gives it. */
 export const resubmitsHeader = 'tidemark-resubmits'
@@ -34,10 +34,13 @@ export type ResubmitOptions = {
   readonly afterAppend?: () => Promise<void>
 }
 
-/** Throws InvalidRequestError where what would be sent is refused again, or is the conflict that it was. */
+/** Throws InvalidRequestError where what would be sent is refused again, is the conflict that it was, or was erased. */
 export async function resubmitLetter(options: ResubmitOptions, which: number | LetterPosition): Promise<Resubmission> {
   const { database, log, decoder, nowMs } = options
   const letter = await readLetter(database.pool, which)
+  if (letter.bytes === 0 && letter.detail.endsWith(bytesErased)) {
+    throw new InvalidRequestError(`The bytes of letter ${letter.id} were erased with the person that they named, its headers too: there is nothing to send again.`, { letter: letter.id })
+  }
   const value = options.value ?? letter.value
   const isEdited = !letter.value.equals(value)
   const headers: LogHeaders = { ...letter.headers, [resubmitsHeader]: letterName(letter) }

@@ -7,7 +7,9 @@ import { archiveCommitted, repairArchive } from '#batch/archive.ts'
 import { eraseUser } from '#batch/erase.ts'
 import { allRows } from '#batch/recompute.ts'
 import { parquetCodec } from '#engines/parquet.ts'
+import { parseLetter } from '#store/dead-letters.ts'
 import { listFiles } from '#store/register.ts'
+import { resubmitLetter } from '#store/resubmit.ts'
 import type { Lab } from '#test/lab.ts'
 import { openLab } from '#test/lab.ts'
 import { runLabBatch } from '#test/lab/crash.ts'
@@ -60,6 +62,15 @@ async function letters(): Promise<{ log_offset: bigint; record_index: number; he
   return (await lab.database.pool.query(`SELECT log_offset, record_index, headers, encode(bytes, 'escape') AS text FROM dead_letters ORDER BY partition, log_offset, record_index`)).rows
 }
 
+/** Neither as it is nor mended: its headers are gone too, and with them the name space of its ids. */
+async function expectNothingToSend(name: string): Promise<void> {
+  const { database, log, decoder } = lab
+  for (const value of [undefined, sale({ id: 'mended' }).value]) {
+    const sent = resubmitLetter({ database, log, decoder, nowMs: Date.UTC(2026, 0, 15, 13), ...(value && { value }) }, parseLetter(name))
+    await expect(sent).rejects.toMatchObject({ code: 'invalid-request', message: expect.stringMatching(/^The bytes of letter \d+ were erased with the person/) })
+  }
+}
+
 test('a file that is repaired from the log is without the person, refused records too', async () => {
   await lab.append([saleOf('a', person), saleOf('b', 'u-other'), poisonOf(person), poisonOf('u-other')])
   await count(0)
@@ -80,6 +91,14 @@ test('a conflict that a batch finds after the erasure brings no bytes of the per
   const { crossCheck } = await runLabBatch(lab)
   expect(crossCheck.summary.correctionsByReason).toEqual({ conflict: 1 })
   expect((await letters()).map(({ text }) => text)).toEqual([''])
+  await expectNothingToSend(`${lab.topic}/1/0/0`)
+})
+
+test('a letter whose bytes were erased is not sent again, and says why', async () => {
+  await lab.append([poisonOf(person), poisonOf('')])
+  await count(0)
+  await erase()
+  await expectNothingToSend(`${lab.topic}/0/0/0`)
 })
 
 test('an order that conflicts in several lines leaves no header of the person with any of them', async () => {
