@@ -16,6 +16,7 @@ const asOf = 'test/integration/serving/as-of.test.ts'
 const history = 'test/integration/serving/history.test.ts'
 const interruptions = 'test/integration/store/interruptions.test.ts'
 const reports = 'test/integration/batch/reports.test.ts'
+const reportRules = 'test/integration/batch/report-rules.test.ts'
 const batches = 'test/integration/store/batches.test.ts'
 const rebuiltTopic = 'test/integration/store/rebuilt-topic.test.ts'
 const cuts = 'test/integration/batch/cuts.test.ts'
@@ -111,6 +112,8 @@ export const mutants: readonly Mutant[] = [
   { name: '54-restored-database-keeps-its-name', breaks: 'a database that was put back meets its own future outside', caughtBy: [by(lossRows, 'S9 an hour ago, while the log and the lake went on')] },
   { name: '55-refilled-with-a-hole', breaks: 'a range that the lake holds in part passes for whole', caughtBy: [by(lossRows, 'S14 the lake has only a part of it')], noticedWith: 'SuppressedError' },
   { name: '56-rebuilt-topic-archived', breaks: 'records of a topic that was made anew are archived for those that were counted', caughtBy: [by(rebuiltTopics, 'a batch archives no record of the new topic for one of the old')] },
+  { name: '57-report-of-the-cuts-logic', breaks: 'a report takes the logic of the cut for that of its figures', caughtBy: [by(reportRules, 'a full run that takes other logic into use restates the reports at once')] },
+  { name: '58-accepted-batch-ends-restatements', breaks: 'what a person accepted is never restated', caughtBy: [by(reportRules, 'a batch that a person accepted although nothing explained it restates the reports')], noticedWith: 'CorruptError' },
   { name: '60-search-passes-what-has-not-ended', breaks: 'the follower’s position passes a transaction that still runs', caughtBy: [by(searchLaws, 'a flush that commits after a later one is not passed over')] },
   { name: '61-search-version-by-the-clock', breaks: 'a document’s version is the time of sending', caughtBy: [by(searchLaws, 'a document never goes back: what an old reading sends after a newer one changes nothing')] },
   { name: '62-search-number-not-synced', breaks: 'documents are sent before what they say is durable', caughtBy: [by(searchRows, 'S10 PostgreSQL crashes and loses flushes that it had not synced')] },
