@@ -8,7 +8,7 @@ import { readSeasons } from '#store/seasons.ts'
 import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions } from '../command.ts'
 import { Progress, print, printJson } from '../output.ts'
-import { reportOptions } from '../report-layer.ts'
+import { periodsCutShort, reportOptions } from '../report-layer.ts'
 
 export function addBackfill(program: Command): void {
   withCommonOptions(program.command('backfill'))
@@ -36,10 +36,17 @@ export function addBackfill(program: Command): void {
         const progress = new Progress(options.quiet === true)
         const making = await reportOptions(environment, signal)
         const made: { kind: string; period: string; version: number }[] = []
+        const cutShort = await periodsCutShort(environment)
+        const waiting: { kind: string; period: string; reason: string }[] = []
         let present = 0
         for (const [at, { kind, period }] of periods.entries()) {
           signal.throwIfAborted()
           progress.show(`${at + 1} of ${periods.length}: ${kind} ${period}`)
+          const reason = cutShort.get(`${kind} ${period}`)
+          if (reason !== undefined) {
+            waiting.push({ kind, period, reason })
+            continue
+          }
           const isThere = async (): Promise<boolean> => (await findReport(environment.database.pool, kind, period)) !== null
           const version = (await isThere()) ? null : await makeFirst(() => freezeReport(making, { kind, period }), isThere)
           if (version === null) present++
@@ -47,8 +54,9 @@ export function addBackfill(program: Command): void {
         }
         if (made.length > 0) await shareReports(making)
         progress.done(`${made.length} reports made after ${progress.seconds.toFixed(1)} s`)
-        if (options.json === true) return printJson({ made, present })
+        if (options.json === true) return printJson({ made, present, waiting })
         if (over < to) print(`The published batch was cut on ${formatDay(over)}: periods that end later wait for another.`)
+        for (const { kind, period, reason } of waiting) print(`${kind} ${period} waits: ${reason}.`)
         print(`${made.length} reports made, ${present} were there.${made.length === 0 ? '' : ' "tidemark report list" shows them.'}`)
       })
     })

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { InvalidRequestError } from '#core/errors.ts'
+import { ConflictError, InvalidRequestError } from '#core/errors.ts'
 import type { ReportKind } from '#core/report/periods.ts'
 import { parseReportKind, reportKinds } from '#core/report/periods.ts'
 import { subtractFigures } from '#core/report/figures.ts'
@@ -11,7 +11,7 @@ import type { CommonOptions } from '../command.ts'
 import { onEnvironment, withCommonOptions } from '../command.ts'
 import { Progress, count, print, printJson, printTable } from '../output.ts'
 import { addReportDelivery } from './report-delivery.ts'
-import { headlines, money, parseFormat, readPublishedFile, reportOptions } from '../report-layer.ts'
+import { headlines, money, parseFormat, periodsCutShort, readPublishedFile, reportOptions } from '../report-layer.ts'
 
 const examples: Readonly<Record<ReportKind, string>> = { monthly: '2025-03', quarterly: '2025-Q1', seasonal: '2025-spring', yearly: '2025' }
 
@@ -34,6 +34,8 @@ function addMaking(report: Command, kind: ReportKind): void {
     .action(async (period: string, options: CommonOptions) => {
       await onEnvironment(options, `report ${kind}`, async (environment, { signal }) => {
         const { freezeReport, shareReports } = await import('#batch/reports.ts')
+        const cutShort = (await periodsCutShort(environment)).get(`${kind} ${period}`)
+        if (cutShort !== undefined) throw new ConflictError(`A report of ${period} would be half a report: ${cutShort}. "tidemark batch run" makes the next batch.`, { kind, period })
         const progress = new Progress(options.quiet === true)
         const making = { ...(await reportOptions(environment, signal)), onStep: (step: string, detail: string): void => progress.show(`${step.padEnd(8)} ${detail}`) }
         const { outcome, version } = await freezeReport(making, { kind, period })

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { listReports, readReportText } from '#store/reports.ts'
+import { recordLogEnds } from '#store/log-ends.ts'
+import { listReports, readReport, readReportText } from '#store/reports.ts'
 import { LayerProcess } from '#test/faults/layer-process.ts'
 import { refund, sale } from '#test/faults/setup.ts'
 import type { Lab } from '#test/lab.ts'
@@ -86,4 +87,16 @@ test('a backfill makes what is missing of the months and not what came before th
   expect(await listReports(lab.database.pool, { allVersions: true })).toHaveLength(6)
   const turned = await tidemark('backfill', '--from', '2025-02', '--to', '2024-01')
   expect([turned.code, turned.said]).toEqual([2, expect.stringContaining('--from must not lie behind --to')])
+})
+
+test('no half report is made by hand: while the published batch does not reach the log’s end after a period, it waits', { timeout: 240_000 }, async () => {
+  await publish([sale({ id: '1', day: '2025-01-05' })])
+  await recordLogEnds(lab.database.pool, 'transactions', new Map([[0, 2]]), Date.now())
+  const half = await tidemark('report', 'monthly', '2025-01')
+  expect([half.code, half.said]).toEqual([1, expect.stringMatching(/half a report: batch 1 does not reach the log's end of .* \(0:1 of 2\).*"tidemark batch run"/)])
+  const filled = JSON.parse((await tidemark('backfill', '--from', '2025-01', '--to', '2025-01', '--json')).printed) as object
+  expect(filled).toEqual({ made: [], present: 0, waiting: [{ kind: 'monthly', period: '2025-01', reason: expect.stringContaining('does not reach') as string }] })
+  await publish([sale({ id: '2', day: '2025-01-31' })])
+  expect((await tidemark('report', 'monthly', '2025-01', '--json')).code).toBe(0)
+  expect(await readReport(lab.database.pool, 'monthly', '2025-01')).toMatchObject({ version: 1, lines: expect.arrayContaining([expect.objectContaining({ section: 'total', now: expect.objectContaining({ transactions: 2 }) as object })]) as object })
 })
