@@ -22,6 +22,7 @@ import { ArchiveRows, ArchiveSums, archiveColumns, archiveRowsOf } from './archi
 import { withoutErased } from './erased-record.ts'
 import { isWhole, sha256Of } from './file-digest.ts'
 import { readLakeRange } from './lake-range.ts'
+import { reclaim } from './recompute.ts'
 import { referenceRowOf } from './reference-rows.ts'
 
 export type ArchiveOptions = {
@@ -121,6 +122,7 @@ async function rewriteLost(options: ArchiveOptions, epoch: number, lost: string[
   const imports = new Map((await listImports(options.database.pool)).map(({ name, topic, partition }) => [`${topic} ${partition}`, name]))
   for (const file of await listFiles(options.database.pool, 0, epoch)) {
     if (file.rows === 0) continue
+    if ((await options.lake.stat(file.path)) === null) await reclaim(options.lake, file)
     if (await isWhole(options.lake, file)) continue
     const imported = imports.get(`${file.topic} ${file.partition}`)
     if (imported !== undefined) {

@@ -12,7 +12,7 @@ import { inTransaction } from '#store/database.ts'
 import type { ArchiveFile } from '#store/register.ts'
 import { fullBatchUnderWay, listCompactable, registeredPaths, swapFiles } from '#store/register.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns } from './archive-columns.ts'
-import { allRows } from './recompute.ts'
+import { allRows, checkFiles } from './recompute.ts'
 import { rowGroupBytes, rowGroupRows, writeArchiveFile } from './archive.ts'
 import { checkDigests } from './file-digest.ts'
 import { readFileRecords } from './file-rows.ts'
@@ -106,7 +106,8 @@ async function mergeFiles(options: CompactOptions, files: Merge): Promise<Archiv
   const [first] = files as readonly [ArchiveFile, ...ArchiveFile[]]
   const range = { topic: first.topic, partition: first.partition, epoch: first.epoch, fromOffset: first.fromOffset, toOffset: files.at(-1)!.toOffset }
   const sums = new ArchiveSums()
-  const into = await writeArchiveFile(options, range, sums, rowGroups(options, files, sums))
+  const into = await checkFiles(options.lake, files)
+    .then(() => writeArchiveFile(options, range, sums, rowGroups(options, files, sums)))
     .then(async (file) => {
       await checkMerged(options.engine, files, file)
       return file

@@ -16,7 +16,7 @@ import { rowGroupBytes, rowGroupRows, writeArchiveFile } from './archive.ts'
 import { blankRecord } from './erased-record.ts'
 import { readFileRecords } from './file-rows.ts'
 import { orphanFolder } from './orphans.ts'
-import { allRows } from './recompute.ts'
+import { allRows, checkFiles } from './recompute.ts'
 import { shareArchive } from './share.ts'
 import { batchSql } from './sql-files.ts'
 
@@ -104,8 +104,9 @@ async function filesOf({ pool }: Database, topic: string): Promise<ArchiveFile[]
 type FoundFile = { readonly file: ArchiveFile; readonly offsets: ReadonlySet<number> }
 
 /** The files that hold the person, and the offsets of the records that do. */
-async function findFiles({ engine }: EraseOptions, topic: string, userId: string, files: readonly ArchiveFile[]): Promise<FoundFile[]> {
+async function findFiles({ lake, engine }: EraseOptions, topic: string, userId: string, files: readonly ArchiveFile[]): Promise<FoundFile[]> {
   if (files.length === 0) return []
+  await checkFiles(lake, files)
   const found = new Map<ArchiveFile, Set<number>>()
   const byPartition = Map.groupBy(files, ({ partition }) => partition)
   for (const [partition, offset] of await findRecords(engine, files.map((file) => file.path), userId)) {

@@ -148,8 +148,8 @@ const listFrom = 8
 /** Folders looked through at a time: each answer of HDFS takes milliseconds. */
 const foldersAtOnce = 8
 
-/** Every file that is about to be read is there, as long as the register says. */
-async function checkFiles(lake: Lake, files: readonly ArchiveFile[]): Promise<void> {
+/** Every file that is about to be read is there, as long as the register says. Throws CorruptError naming the first that is not. */
+export async function checkFiles(lake: Lake, files: readonly ArchiveFile[]): Promise<void> {
   const folders = [...Map.groupBy(files.filter((file) => file.rows > 0), ({ path }) => path.slice(0, path.lastIndexOf('/') + 1))]
   const work = async (): Promise<void> => {
     for (let next = folders.pop(); next !== undefined; next = folders.pop()) await checkFolder(lake, ...next)
@@ -175,8 +175,8 @@ function checkFile(file: ArchiveFile, entry: LakeEntry | null): void {
   }
 }
 
-/** A register that was put back may know a file again that was moved aside meanwhile. */
-async function reclaim(lake: Lake, file: ArchiveFile): Promise<LakeEntry | null> {
+/** A register that was put back may know a file again that was moved aside meanwhile. Null where it was not. */
+export async function reclaim(lake: Lake, file: ArchiveFile): Promise<LakeEntry | null> {
   const aside = orphanFolder + file.path
   if ((await lake.stat(aside))?.bytes !== file.bytes) return null
   await lake.move(aside, file.path)

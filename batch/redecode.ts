@@ -17,6 +17,7 @@ import { checkDigests } from './file-digest.ts'
 import { standInFor } from './erased-record.ts'
 import type { RecordRows } from './file-rows.ts'
 import { logRecordOf, readFileRecords } from './file-rows.ts'
+import { checkFiles } from './recompute.ts'
 
 export type RedecodeOptions = {
   readonly database: Database
@@ -76,6 +77,7 @@ export function addRedecoded(a: Redecoded, b: Redecoded): Redecoded {
  * against the register; throws CorruptError naming the file where the lake holds another.
  */
 export async function redecodeFiles(options: RedecodeOptions, batch: number, files: readonly ArchiveFile[]): Promise<{ files: ArchiveFile[]; redecoded: Redecoded }> {
+  await checkFiles(options.lake, files)
   const result: ArchiveFile[] = []
   let redecoded = nothingRedecoded
   for (const file of files) {
