@@ -11,6 +11,7 @@ import type { ReportKind } from '#core/report/periods.ts'
 import { parseReportPeriod } from '#core/report/periods.ts'
 import type { Report, ReportLine, Restatement } from '#core/report/report.ts'
 import { causesOf, openEventSums, restatedLines } from '#core/report/restate.ts'
+import { readPointer } from '#store/batches.ts'
 import type { Database } from '#store/database.ts'
 import { inTransaction } from '#store/database.ts'
 import { keepIncarnation } from '#store/incarnation.ts'
@@ -62,11 +63,24 @@ const listedEventsMax = 200
  * period, CorruptError where the archive and the batch disagree or a restatement does not add up, ConflictError where another was first.
  */
 export async function freezeReport(options: ReportOptions, request: ReportRequest): Promise<ReportOutcome> {
+  const { batch, ...made } = await freezeOnce(options, request)
+  if (made.outcome === 'unchanged' || (await readPointer(options.database.pool)).batch === batch) return made
+  // Another batch was published meanwhile, and what refreshed the reports after it did not know this version.
+  try {
+    const next = await freezeReport(options, request)
+    return next.outcome === 'published' ? next : made
+  } catch (thrown) {
+    if (thrown instanceof ConflictError) return made
+    throw thrown
+  }
+}
+
+async function freezeOnce(options: ReportOptions, request: ReportRequest): Promise<ReportOutcome & { readonly batch: number | null }> {
   const { database, lake } = options
   await options.before?.('read')
   const { incarnation } = await keepIncarnation(database, lake)
   const read = await readAll(options, request)
-  if ('unchanged' in read) return { outcome: 'unchanged', version: read.unchanged }
+  if ('unchanged' in read) return { outcome: 'unchanged', version: read.unchanged, batch: null }
   const { basis, days, newest } = read
   if (basis.incarnation !== incarnation) throw new OvertakenError('The store took a new incarnation while a report was made. Make the report again.')
   options.onStep?.('check', `${request.kind} ${request.period} on batch ${basis.batch}`)
@@ -85,7 +99,7 @@ export async function freezeReport(options: ReportOptions, request: ReportReques
   const frozen = { report, document, files: written, basis: { days, batch: basis.batch, epoch: basis.epoch, seasonsVersion: basis.seasons.version, fingerprint, rowVersions: rowVersions(basis.parts, days) } }
   await publishReport(database, frozen, explained.events.all())
   options.onStep?.('publish', `${request.kind} ${request.period} version ${report.version}`)
-  return { outcome: 'published', version: report.version }
+  return { outcome: 'published', version: report.version, batch: basis.batch }
 }
 
 type ReadAll = {

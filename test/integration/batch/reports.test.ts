@@ -179,6 +179,23 @@ test('a restatement of thousands of events adds up, and its file and its table l
   expect(rows.map((row) => row.split(',')[6])).toEqual(ids)
 })
 
+test('a batch published while a first version is made restates it at once, although the reports were refreshed before it was there', async () => {
+  await publish(someSales)
+  let isPublished = false
+  const before = async (step: string): Promise<void> => {
+    if (step !== 'publish' || isPublished) return
+    isPublished = true
+    await publish([sale({ id: 'late', day: '2025-03-09' })])
+    expect(await refreshReports(labReportOptions(lab))).toEqual([])
+  }
+  expect(await freezeReport(labReportOptions(lab, { before }), march)).toEqual({ outcome: 'published', version: 2 })
+  expect((await report('monthly', '2025-03', 1)).receipt.batch).toBe(1)
+  expect((await report('monthly', '2025-03', 2)).restatement).toMatchObject({ ofVersion: 1, causes: [{ reason: 'late sale', events: 1 }] })
+  await rollBack(lab.database)
+  const rolled = { ...march, period: '2024-03' }
+  expect(await freezeReport(labReportOptions(lab, { before: async (step) => void (step === 'publish' && (await lab.database.pool.query(`UPDATE publish_pointer SET batch = 0, epoch = 0`))) }), rolled)).toEqual({ outcome: 'published', version: 1 })
+})
+
 test('of two that tell the query engine which reports there are, the slower does not take the newer one away', async () => {
   await publish(someSales)
   await freezeReport(labReportOptions(lab), march)
