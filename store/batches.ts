@@ -267,7 +267,7 @@ export type Publication = {
 
 /**
  * Moves the pointer, in one durable transaction with the corrections that make the equation hold. Throws OvertakenError where another batch was published
- * since this one began or the horizon would go back, ConflictError while publishing is paused.
+ * since this one began, the horizon would go back, or a person was erased whose bytes it brings; ConflictError while publishing is paused.
  */
 export async function publishBatch(database: Database, publication: Publication): Promise<void> {
   const { batch } = publication
@@ -277,6 +277,7 @@ export async function publishBatch(database: Database, publication: Publication)
       batch.batch,
     ])
     refuseToPublish(batch, pointer, overtaken === undefined ? null : Number(overtaken.batch))
+    if (bringsBytes(publication)) await refuseErasedSince(client, batch)
     await bookCorrections(client, batch, publication.corrections)
     await swapPendingFiles(client, batch)
     if (publication.logic !== undefined) await changeLogic(client, batch, publication.logic)
@@ -290,6 +291,17 @@ export async function publishBatch(database: Database, publication: Publication)
     await client.query('UPDATE publish_pointer SET batch = $1, epoch = $2, moves = moves + 1', [batch.batch, batch.epoch])
     await recordMove(client)
   })
+}
+
+/** Whether dead letters with the bytes of records come with it. */
+function bringsBytes({ corrections, logic }: Publication): boolean {
+  return logic !== undefined || [...corrections.events, ...corrections.settled].some(({ record }) => record !== null && record.value.length > 0)
+}
+
+/** What the batch read before a person was erased must not bring them back. */
+async function refuseErasedSince(client: PoolClient, { batch }: Batch): Promise<void> {
+  const [swap] = await run<{ new_path: string }>(client, `SELECT new_path FROM archive_swaps WHERE reason = 'erased' AND at > (SELECT started_at FROM batches WHERE batch = $1) LIMIT 1`, [batch])
+  if (swap !== undefined) throw new OvertakenError(`A person was erased from the archive after batch ${batch} had read it. Run a new batch.`, { path: swap.new_path })
 }
 
 /** Files that the batch decoded anew take the place of those that they were made from. */

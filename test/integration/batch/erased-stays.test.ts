@@ -6,6 +6,7 @@ import { archiveColumns } from '#batch/archive-columns.ts'
 import { archiveCommitted, repairArchive } from '#batch/archive.ts'
 import { eraseUser } from '#batch/erase.ts'
 import { allRows } from '#batch/recompute.ts'
+import { runBatchToPublication } from '#batch/run.ts'
 import { parquetCodec } from '#engines/parquet.ts'
 import { parseLetter } from '#store/dead-letters.ts'
 import { listFiles } from '#store/register.ts'
@@ -90,6 +91,26 @@ test('a conflict that a batch finds after the erasure brings no bytes of the per
   await erase()
   const { crossCheck } = await runLabBatch(lab)
   expect(crossCheck.summary.correctionsByReason).toEqual({ conflict: 1 })
+  expect((await letters()).map(({ text }) => text)).toEqual([''])
+  await expectNothingToSend(`${lab.topic}/1/0/0`)
+})
+
+test('a batch that read the files before an erasure brings no bytes of the person to its letters: it begins again', async () => {
+  await lab.append([saleOf('x', 'u-other', 0), saleOf('x', person, 1)])
+  await count(0)
+  await count(1)
+  let erased = false
+  const engine = await lab.secondEngine()
+  const outcome = await runLabBatch(lab, {
+    engine,
+    run: runBatchToPublication,
+    async before(step) {
+      if (step !== 'combine' || erased) return
+      erased = true
+      await erase()
+    },
+  })
+  expect(outcome.crossCheck.summary.correctionsByReason).toEqual({ conflict: 1 })
   expect((await letters()).map(({ text }) => text)).toEqual([''])
   await expectNothingToSend(`${lab.topic}/1/0/0`)
 })
