@@ -60,6 +60,7 @@ export type LostEvents = {
 export const noCorrections: CorrectionPlan = { events: [], settled: [], lost: [], remaining: null }
 
 export async function bookCorrections(client: PoolClient, batch: Batch, plan: CorrectionPlan): Promise<void> {
+  await lockPartitions(client, [...plan.events, ...plan.lost])
   for (const view of views) {
     await bookCells(client, batch, view, plan.events)
     const differences = plan.remaining?.differences.get(view.name)
@@ -76,6 +77,12 @@ export async function bookCorrections(client: PoolClient, batch: Batch, plan: Co
   await bookCounts(client, batch, plan.events)
   await moveLetters(client, batch, plan.events)
   await settleCopies(client, batch, plan.settled)
+}
+
+/** All that flushes may hold, in their order: else one that holds some and wants others, and a publication that does, would wait for each other. */
+async function lockPartitions(client: PoolClient, corrected: readonly { readonly topic: string }[]): Promise<void> {
+  const topics = [...new Set(corrected.map(({ topic }) => topic))]
+  if (topics.length > 0) await client.query('SELECT FROM committed_offsets WHERE topic = ANY ($1) ORDER BY topic, partition FOR UPDATE', [topics])
 }
 
 async function bookCells(client: PoolClient, batch: Batch, view: View, events: readonly CorrectedEvent[]): Promise<void> {
