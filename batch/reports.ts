@@ -122,7 +122,7 @@ async function readAll({ database, booksOpenOn, zone }: ReportOptions, { kind, p
       throw new ConflictError(`Version ${newest.version} stands on batch ${newest.batch}, and an earlier one, batch ${basis.batch}, serves since a roll-back. "tidemark batch resume" and a new batch let reports go on.`, { kind, period })
     }
     if (basis.logicVersion !== basis.storeLogicVersion) {
-      throw new ConflictError(`Batch ${basis.batch}, made with "${basis.logicVersion}", serves since a roll-back, and the archive is decoded with "${basis.storeLogicVersion}" now. "tidemark batch resume" and a new batch let reports go on.`, { kind, period })
+      throw new ConflictError(`Batch ${basis.batch} was made with "${basis.logicVersion}", and the archive is decoded with "${basis.storeLogicVersion}" now, as after a roll-back. A new batch lets reports go on: "tidemark batch run", after a roll-back "tidemark batch resume" first.`, { kind, period })
     }
     if (basis.batch === 0) throw new InvalidRequestError('No batch has been published yet, and a report stands on one. Run "tidemark batch run" first.')
     const endsAt = endOf(days, zone)

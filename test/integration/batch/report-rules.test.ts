@@ -67,7 +67,7 @@ test('behind a roll-back over other logic no report is made and none is called c
   const options = labReportOptions(lab, { zone: 'Pacific/Auckland' })
   const refused = freezeReport(options, march)
   await expect(refused).rejects.toBeInstanceOf(ConflictError)
-  await expect(refused).rejects.toThrow(/Europe\/London.*roll-back.*Pacific\/Auckland.*batch resume/)
+  await expect(refused).rejects.toThrow(/Europe\/London.*Pacific\/Auckland.*roll-back.*batch resume/)
   await resumePublishing(lab.database)
   await publish([], auckland)
   expect(await freezeReport(options, march)).toEqual({ outcome: 'published', version: 1 })
