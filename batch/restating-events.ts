@@ -1,6 +1,6 @@
 /**
  * The events behind a restatement, in order. A history that is imported into published periods restates them by millions of events: they are packed page by
- * page, some 30 bytes each, so that no restatement is too large for memory.
+ * page, 30 to 60 bytes each, so that no restatement is too large for memory.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { RestatementEvent } from '#core/report/report.ts'
