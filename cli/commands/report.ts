@@ -55,7 +55,7 @@ function printSummary(report: Report): void {
   const { engine, files, rowsRead, keysCompared } = receipt.archiveCheck
   print(`  batch ${receipt.batch} (cross-check ${receipt.crossCheck.result}); ${engine} computed it once more from ${count(files)} files with ${count(rowsRead)} rows: ${count(keysCompared)} keys agree`)
   if (restatement === null) return
-  print(`  restates version ${restatement.ofVersion}, by ${count(restatement.eventCount)} events:`)
+  print(`  restates version ${restatement.ofVersion}, by ${restatement.eventCount === 1 ? '1 event' : `${count(restatement.eventCount)} events`}:`)
   for (const { reason, events, currency, difference } of restatement.causes) print(`    ${count(events)} × ${reason}: net ${money(difference.netMinor, currency)}`)
 }
 
