@@ -57,7 +57,7 @@ test('a report is made, shown, restated, compared, exported and listed, and what
     tidemark('report', 'list', '--all', '--json'),
   ])
   expect(JSON.parse(first.printed)).toEqual(JSON.parse(await readReportText(lab.database.pool, 'monthly', '2025-03', 1)))
-  expect(second.printed).toMatch(/restates version 1, by 1 events:\n {4}1 × late refund: net -10\.00 GBP/)
+  expect(second.printed).toMatch(/restates version 1, by 1 event:\n {4}1 × late refund: net -10\.00 GBP/)
   const compared = JSON.parse(diff.printed) as { lines: { section: string; difference: object }[] }
   expect(compared).toMatchObject({ from: 1, to: 2 })
   expect(compared.lines.find(({ section }) => section === 'total')!.difference).toMatchObject({ netMinor: '-1000', refundEvents: 1 })
