@@ -2,11 +2,13 @@
 import { appendFile, readFile, readdir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Decoder } from '#core/decode.ts'
 import type { Lake } from '#core/ports.ts'
 import { openDiskLake } from '#engines/disk-lake.ts'
 import { openDuckDb } from '#engines/duckdb.ts'
 import { openPostgresLog } from '#engines/postgres-log.ts'
 import { orphanFolder } from '#batch/orphans.ts'
+import { acceptHeldBatch } from '#batch/run.ts'
 import { manifestText, readManifest } from '#cli/backup/manifest.ts'
 import { compareWithLake } from '#cli/backup/lake-files.ts'
 import { checkBackup } from '#cli/backup/restore.ts'
@@ -14,6 +16,7 @@ import { readCommitted } from '#store/committed.ts'
 import { openDatabase, run } from '#store/database.ts'
 import { knownMigrations } from '#store/known-migrations.ts'
 import { migrateStore, readMadeBy } from '#store/migrate.ts'
+import { readPendingFiles } from '#store/pending-files.ts'
 import { notRegisters, registeredLakeFiles, registers } from '#store/registered-files.ts'
 import { version } from '#store/version.ts'
 import { LoopWorker, digestOfStore, expectE0, logSchemaOf, plainSales, runBatchWith, whenCounted } from '#test/faults/setup.ts'
@@ -309,6 +312,29 @@ test('a backup of a shop with an import, and with a topic that was made anew, is
   await putBack(lab, directory, { schema, logSchema, keepsLog: true })
   await using restored = openDatabase({ url: lab.url, schema })
   expect(await readCommitted(restored.pool, lab.topic)).toEqual(await readCommitted(lab.database.pool, lab.topic))
+})
+
+test('files that a held batch waits to put into the archive are in a backup: it is accepted where that was put back', async () => {
+  await lab.clear()
+  await fill()
+  await runBatchWith(lab)
+  const careless: Decoder = {
+    ...lab.decoder,
+    decode(record, topic) {
+      const decoded = lab.decoder.decode(record, topic)
+      return 'refusal' in decoded ? decoded : { events: decoded.events.map((event) => ({ ...event, city: 'Leeds' })) }
+    },
+  }
+  await expect(runBatchWith(lab, { full: true, decoder: careless })).rejects.toMatchObject({ code: 'held' })
+  const pending = await readPendingFiles(lab.database.pool, 2)
+  expect(pending.length).toBeGreaterThan(0)
+  const directory = folder.next()
+  await backUp(lab, directory)
+  await loseStore(lab)
+  for (const { file } of pending) await rm(join(lab.lakeRoot, ...file.path.split('/')))
+  await putBack(lab, directory)
+  await acceptHeldBatch(lab.database, 2)
+  expect(await compareWithLake(lab.lake, await registeredLakeFiles(lab.database.pool, lab.database.schema), { deep: true, signal: never, onFile: () => undefined })).toMatchObject({ missing: [], damaged: [] })
 })
 
 test('a backup of an older schema is put back and migrated, with the same figures', async () => {
