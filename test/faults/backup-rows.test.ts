@@ -81,14 +81,14 @@ test.each([
   await putBackAfterAnHour(lab, holdsLake)
 })
 
-describe.skipIf(kafka === null)(`on a real Kafka${whereMissing('kafka')}`, () => {
+describe(`on a real Kafka${whereMissing('kafka')}`, { skip: kafka === null }, () => {
   test('S9 from a backup, while Kafka moved on: counted again from it, the figures are right without a hand', { timeout: 120_000 }, async () => {
     await using own = await openKafkaLab(kafka!)
     await putBackAfterAnHour(own.lab, true)
   })
 })
 
-describe.skipIf(hdfs === null)(`on a real HDFS${whereMissing('hdfs')}`, () => {
+describe(`on a real HDFS${whereMissing('hdfs')}`, { skip: hdfs === null }, () => {
   test('S9 the lake’s files go from a backup into HDFS, and from there into another backup, byte for byte', { timeout: 120_000 }, async () => {
     await lab.append(plainSales(lab, 30, 'a'))
     await count(lab)

@@ -126,7 +126,7 @@ describe('on PostgreSQL', () => {
   givenToASecondWorker(async () => ({ url: lab.url, namespace: await freshSchema(lab.url, 'l11_jobs') }), manners)
 })
 
-describe.skipIf(redisUrl === null)(`on Redis${whereMissing('redis')}`, () => {
+describe(`on Redis${whereMissing('redis')}`, { skip: redisUrl === null }, () => {
   givenToASecondWorker(async () => ({ url: redisUrl!, namespace: `l11-${randomUUID().slice(0, 8)}` }), manners.slice(0, 1))
 
   test('L12 Redis emptied, and started again without its file, over a month’s end: the missed report is made once, and those of before stay as they are', async () => {
