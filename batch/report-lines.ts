@@ -48,21 +48,21 @@ export async function readLines(queryable: Queryable, options: LinesOptions): Pr
 }
 
 async function sectionLines(queryable: Queryable, { parts, days, before, yearBefore }: LinesOptions): Promise<ReportLine[]> {
-  const read = async ({ days: other, hasBooks }: ComparedDays): Promise<Map<string, ReportFigures> | null> =>
-    hasBooks ? new Map((await readSections(queryable, parts, other)).map((row) => [lineKey({ ...row, season: null, productId: null }), row.figures])) : null
-  const now = await readSections(queryable, parts, days)
-  const [earlier, lastYear] = [await read(before), await read(yearBefore)]
+  const read = async (of: ClosedPeriod): Promise<Map<string, SectionRow>> =>
+    new Map((await readSections(queryable, parts, of)).map((row) => [lineKey({ ...row, season: null, productId: null }), row]))
+  const keys = await read(days)
+  const earlier = before.hasBooks ? await read(before.days) : null
+  const lastYear = yearBefore.hasBooks ? await read(yearBefore.days) : null
   // A city that sold last year and not now is a line as well: its fall is news.
-  const keys = new Map(now.map((row) => [lineKey({ ...row, season: null, productId: null }), row]))
-  for (const { days: other, hasBooks } of [before, yearBefore]) {
-    if (!hasBooks) continue
-    for (const row of await readSections(queryable, parts, other)) {
-      const key = lineKey({ ...row, season: null, productId: null })
-      if (row.section !== 'day' && !keys.has(key)) keys.set(key, { ...row, figures: noFigures })
-    }
+  for (const [key, row] of [...(earlier ?? []), ...(lastYear ?? [])]) {
+    if (row.section !== 'day' && !keys.has(key)) keys.set(key, { ...row, figures: noFigures })
   }
-  const lines = [...keys].map(([key, row]) => line(row, row.section === 'day' ? null : figuresIn(earlier, key), row.section === 'day' ? null : figuresIn(lastYear, key)))
+  const lines = [...keys].map(([key, row]) => line(row, row.section === 'day' ? null : rowFigures(earlier, key), row.section === 'day' ? null : rowFigures(lastYear, key)))
   return lines.sort(bySection)
+}
+
+function rowFigures(known: ReadonlyMap<string, SectionRow> | null, key: string): ReportFigures | null {
+  return known === null ? null : (known.get(key)?.figures ?? noFigures)
 }
 
 function figuresIn(known: ReadonlyMap<string, ReportFigures> | null, key: string): ReportFigures | null {
