@@ -9,7 +9,7 @@ import { Truth } from '#generator/truth.ts'
 
 const topic = 'transactions'
 const partRecords = 150
-const restMs = 20
+const restMsDefault = 20
 /** An append is tried again for so long. */
 const awayMaxMs = 90_000
 
@@ -20,12 +20,14 @@ export class StubbornProducer implements AsyncDisposable {
   acknowledged = 0
   readonly #openLog: () => Promise<EventLog> | null
   readonly #records: Iterator<GeneratedRecord>
+  readonly #restMs: number
   #running: { readonly stop: AbortController; readonly done: Promise<void> } | null = null
   readonly #ends = new Map<number, number>()
 
-  /** `openLog` gives the log as it is now, again at each append, or null while it cannot be found; the producer closes none. */
-  constructor(seed: number, openLog: () => Promise<EventLog> | null) {
+  /** `openLog` gives the log as it is now, again at each append, or null while it cannot be found; the producer closes none. It rests for `restMs` after each part of 150 records. */
+  constructor(seed: number, openLog: () => Promise<EventLog> | null, restMs = restMsDefault) {
     this.#openLog = openLog
+    this.#restMs = restMs
     const toMs = Date.now()
     const options: HistoryOptions = { profile: 'shop', seed, events: 2_000_000, fromMs: toMs - 400 * 86_400_000, toMs, zone: 'Europe/London', currency: 'GBP', portable: true }
     this.truth = new Truth(planHistory(options).origin)
@@ -63,7 +65,7 @@ export class StubbornProducer implements AsyncDisposable {
       await this.#send(part)
       for (const record of part) this.truth.add(record)
       this.acknowledged += part.length
-      await pause(restMs)
+      await pause(this.#restMs)
     }
   }
 
