@@ -90,7 +90,8 @@ function* monthsOf(count: number, eventsPerMonth: number, oldCopies: number): Ge
     const { logTimeMs } = month.at(-1)!
     const again = Array.from({ length: kept.length === 0 ? 0 : oldCopies }, (_, n) => {
       const from = kept[n % kept.length]!
-      return { ...from[(n * 37) % from.length]!, logTimeMs: logTimeMs! }
+      // Another event each month: one that came again every month would lie in every file.
+      return { ...from[(n * 37 + kept.length * 7) % from.length]!, logTimeMs: logTimeMs! }
     })
     kept.push(month.filter((_, n) => n % 50 === 0))
     yield [...month, ...again]

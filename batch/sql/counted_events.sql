@@ -8,5 +8,10 @@ FROM (
   FROM new_events
   WHERE reason IS NULL
 ) n
-LEFT JOIN (SELECT DISTINCT source, event_id FROM old_events WHERE reason IS NULL) o ON o.source = n.source AND o.event_id = n.event_id
+LEFT JOIN (
+  SELECT DISTINCT f.source, f.event_id
+  FROM old_events f
+  JOIN (SELECT DISTINCT id_hash_hi, id_hash_lo FROM new_events WHERE reason IS NULL) h ON h.id_hash_hi = f.id_hash_hi AND h.id_hash_lo = f.id_hash_lo
+  WHERE f.reason IS NULL
+) o ON o.source = n.source AND o.event_id = n.event_id
 WHERE n.copy_number = 1 AND o.event_id IS NULL
