@@ -154,4 +154,5 @@ export const mutants: readonly Mutant[] = [
   { name: '97-delivery-unclaimed', breaks: 'two workers send one report', caughtBy: [by(deliveries, 'each version goes once to each target, however many workers ask at once')] },
   { name: '98-webhook-follows-to-another-host', breaks: 'a redirect takes a report to another host', caughtBy: [by(deliveries, 'a webhook that sends the post elsewhere is followed on its own host only')] },
   { name: '99-backfill-mailed', breaks: 'a backfill is mailed', caughtBy: [by(deliveries, 'only news goes out by itself')] },
+  { name: '100-old-ids-of-the-partition-alone', breaks: 'an older copy counts again where it lies in another partition', caughtBy: [by(incremental, 'a copy of every age and from every partition is found, in its file and in no other')] },
 ]
