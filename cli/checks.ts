@@ -2,11 +2,11 @@
 // the sum. A folder or file as argument runs the tests below it alone.
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { openTemporaryFolder } from '#engines/temporary-folder.ts'
 import { CHROMIUM_FIX, findChromium } from './chromium.ts'
 import type { TestEngines } from './test-engines.ts'
 import { openTestEngines } from './test-engines.ts'
@@ -65,7 +65,7 @@ async function runCheck(title: string, program: string, args: readonly string[],
 }
 
 async function runTests(filters: readonly string[], rest: readonly string[], environment: NodeJS.ProcessEnv): Promise<Tally> {
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-checks-'))
+  const { path: folder } = await openTemporaryFolder('checks')
   // Not in a finally: a signal ends this process in the middle.
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const reportFile = join(folder, 'report.json')

@@ -2,10 +2,9 @@
  * The real engines for the tests: those that variables name, else all, started in a folder of their own for the length of the run. What cannot be started here
  * is left out, and its tests are skipped with the reason.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { messageOf } from '#core/errors.ts'
+import type { TemporaryFolder } from '#engines/temporary-folder.ts'
+import { openTemporaryFolder } from '#engines/temporary-folder.ts'
 import { engineNames } from './engines/cluster.ts'
 import { cacheDirectoryOf } from './engines/cache-directory.ts'
 import { testEnvironmentOf } from './engines/urls.ts'
@@ -23,10 +22,11 @@ const none: TestEngines = { environment: {}, stop: async () => undefined }
 export async function openTestEngines(environment: NodeJS.ProcessEnv, say: (line: string) => void, signal: AbortSignal): Promise<TestEngines> {
   if (environment['TIDEMARK_TEST_ENGINES'] === 'none') return none
   if (Object.keys(environment).some((name) => /^TIDEMARK_TEST_(KAFKA|HDFS|TRINO|ELASTICSEARCH|REDIS)/.test(name))) return none
-  // Below the system's folder, since Elasticsearch runs as a user who may not look into a home.
-  const dataDirectory = mkdtempSync(join(tmpdir(), 'tidemark-engines-'))
+  // Below the system's folder, since Elasticsearch runs as a user who may not look into a home. The engines of a run that was killed run on: they end first.
+  const folder = await openTemporaryFolder('engines', { beforeRemoval: (path) => stopEngines(path) })
+  const dataDirectory = folder.path
   let stopping: Promise<void> | undefined
-  const stop = async (): Promise<void> => (stopping ??= stopAndDelete(dataDirectory))
+  const stop = async (): Promise<void> => (stopping ??= stopAndDelete(folder))
   try {
     const cacheDirectory = cacheDirectoryOf(environment)
     const { urls } = await startEngines({ names: engineNames, cacheDirectory, dataDirectory, basePorts: 'free', skipMissing: true, say, signal })
@@ -38,7 +38,7 @@ export async function openTestEngines(environment: NodeJS.ProcessEnv, say: (line
   }
 }
 
-async function stopAndDelete(dataDirectory: string): Promise<void> {
-  await stopEngines(dataDirectory)
-  rmSync(dataDirectory, { recursive: true, force: true, maxRetries: 5 })
+async function stopAndDelete(folder: TemporaryFolder): Promise<void> {
+  await stopEngines(folder.path)
+  await folder[Symbol.asyncDispose]()
 }

@@ -6,9 +6,8 @@
  */
 import { strict as assert } from 'node:assert'
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { mkdir, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { DuckDBInstance, StatementType } from '@duckdb/node-api'
 import type { DuckDBPreparedStatement, DuckDBResult } from '@duckdb/node-api'
 import { ConfigError, CorruptError, InvalidRequestError, UnavailableError } from '#core/errors.ts'
@@ -16,6 +15,8 @@ import type { Lake, ParquetColumn, QueryEngine, QueryRows } from '#core/ports.ts
 import { translateDuckDbError } from './duckdb-errors.ts'
 import { DuckDbSession } from './duckdb-session.ts'
 import { checkReturnable, checkStorable, convertChunk, passOn, resultColumnsOf, typeIdOf, typeNameOf } from './duckdb-values.ts'
+import type { TemporaryFolder } from './temporary-folder.ts'
+import { openTemporaryFolder } from './temporary-folder.ts'
 
 export type DuckDbOptions = {
   /** A lake whose `location` is a path on this machine. */
@@ -24,7 +25,7 @@ export type DuckDbOptions = {
   readonly threads?: number
   /** Larger sorts and groupings spill into the temporary folder. Default 256. */
   readonly memoryLimitMb?: number
-  /** A folder of this process is made below it, and removed at the end. Default: the system's. */
+  /** A folder of this process is made below it, and removed at the end; those that killed processes left there are removed too. Default: the system's. */
   readonly tempDirectory?: string
 }
 
@@ -42,15 +43,13 @@ const globPattern = /[*?[\]{}]/
 export async function openDuckDb(options: DuckDbOptions): Promise<QueryEngine> {
   const root = dirname(options.lake.location('_'))
   if (globPattern.test(root)) throw new ConfigError(`DuckDB cannot read a lake in ${root}: choose a folder without * ? [ ] { } in its path`, { root })
-  const parent = options.tempDirectory ?? tmpdir()
-  let tempFolder: string | undefined
+  let tempFolder: TemporaryFolder | undefined
   try {
-    await mkdir(parent, { recursive: true })
-    tempFolder = await mkdtemp(join(parent, 'tidemark-duckdb-'))
+    tempFolder = await openTemporaryFolder('duckdb', options.tempDirectory === undefined ? {} : { parent: options.tempDirectory })
     const instance = await DuckDBInstance.create(':memory:', {
       threads: String(options.threads ?? threadsDefault),
       memory_limit: `${options.memoryLimitMb ?? memoryLimitMbDefault}MB`,
-      temp_directory: tempFolder,
+      temp_directory: tempFolder.path,
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
       allow_community_extensions: 'false',
@@ -59,10 +58,10 @@ export async function openDuckDb(options: DuckDbOptions): Promise<QueryEngine> {
       // The files lie on this machine, where the system's cache serves every process.
       enable_external_file_cache: 'false',
     })
-    await lockDown(instance, [root, tempFolder])
+    await lockDown(instance, [root, tempFolder.path])
     return new DuckDb(instance, options.lake, tempFolder)
   } catch (error) {
-    if (tempFolder !== undefined) await rm(tempFolder, { recursive: true, force: true })
+    await tempFolder?.[Symbol.asyncDispose]()
     throw translateDuckDbError('open DuckDB', error)
   }
 }
@@ -82,13 +81,13 @@ async function lockDown(instance: DuckDBInstance, folders: readonly string[]): P
 class DuckDb implements QueryEngine {
   readonly #instance: DuckDBInstance
   readonly #lake: Lake
-  readonly #tempFolder: string
+  readonly #tempFolder: TemporaryFolder
   readonly #sessions = new Set<DuckDbSession>()
   #closed = false
   /** Two views made at once conflict in DuckDB's catalog, so they are made one after the other. */
   #catalog: Promise<unknown> = Promise.resolve()
 
-  constructor(instance: DuckDBInstance, lake: Lake, tempFolder: string) {
+  constructor(instance: DuckDBInstance, lake: Lake, tempFolder: TemporaryFolder) {
     this.#instance = instance
     this.#lake = lake
     this.#tempFolder = tempFolder
@@ -167,7 +166,7 @@ class DuckDb implements QueryEngine {
     this.#closed = true
     await Promise.all([...this.#sessions].map((session) => session.end()))
     this.#instance.closeSync()
-    await rm(this.#tempFolder, { recursive: true, force: true })
+    await this.#tempFolder[Symbol.asyncDispose]()
   }
 
   async #openSession(doing: string): Promise<DuckDbSession> {

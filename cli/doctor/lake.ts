@@ -4,8 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { access, constants, mkdtemp, rm, rmdir } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { access, constants, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -15,6 +14,7 @@ import { openDiskLake } from '#engines/disk-lake.ts'
 import type { HdfsFacts, NameNodeFacts } from '#engines/hdfs-inspect.ts'
 import type { HdfsLimits } from '#engines/hdfs-http.ts'
 import { parquetCodec } from '#engines/parquet.ts'
+import { openTemporaryFolder } from '#engines/temporary-folder.ts'
 import type { TrinoFacts } from '#engines/trino-inspect.ts'
 import type { Settings } from '../settings.ts'
 import type { Examination, Report } from './finding.ts'
@@ -91,12 +91,8 @@ async function withLake(settings: Settings, work: (lake: Lake, folder: string) =
   if (existsSync(root)) return onDisk(root, folder, work)
   // Nothing is made where there is nothing: the look takes place beside it.
   await checkCanBeMade(root)
-  const stand = await mkdtemp(join(tmpdir(), 'tidemark-doctor-'))
-  try {
-    await onDisk(stand, folder, work)
-  } finally {
-    await rm(stand, { recursive: true, force: true })
-  }
+  await using stand = await openTemporaryFolder('doctor')
+  await onDisk(stand.path, folder, work)
 }
 
 async function onDisk(root: string, folder: string, work: (lake: Lake, folder: string) => Promise<void>): Promise<void> {
@@ -198,9 +194,9 @@ export function judgeTrino(report: Report, { origin, version, isStarting, catalo
 async function seeLake(report: Report, settings: Settings, probe: Probe | null): Promise<void> {
   const isTrino = settings.queryUrl.startsWith('trino')
   if (probe === null) return report.warn('sees the lake', 'could not be tried, since no file could be written to the lake', 'Mend the lake first.')
-  const stand = await mkdtemp(join(tmpdir(), 'tidemark-doctor-'))
+  await using stand = await openTemporaryFolder('doctor')
   try {
-    await using engine = await openEngine(settings, probe.lake, stand)
+    await using engine = await openEngine(settings, probe.lake, stand.path)
     await engine.attach('tidemark_doctor', [probe.path], columns)
     const found: unknown[] = []
     for await (const { rows } of engine.query('SELECT count(*) AS files, sum(seen) AS seen FROM tidemark_doctor')) found.push(...rows.flat())
@@ -208,8 +204,6 @@ async function seeLake(report: Report, settings: Settings, probe: Probe | null):
     report.ok('sees the lake', `${isTrino ? 'Trino' : 'DuckDB'} read the file that was written`)
   } catch (thrown) {
     report.fail('sees the lake', messageOf(thrown), isTrino ? fixOfTrino(messageOf(thrown), settings.lakeLocation) : 'Install again with `npm ci`: DuckDB comes with a library for this machine.')
-  } finally {
-    await rm(stand, { recursive: true, force: true })
   }
 }
 
