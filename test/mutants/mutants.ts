@@ -47,6 +47,7 @@ const runLedger = 'test/integration/batch/schedule-ledger.test.ts'
 
 const importLaws = 'test/integration/laws/imports.test.ts'
 const importRows = 'test/faults/import-rows.test.ts'
+const temporaryFolders = 'test/integration/engines/temporary-folder.test.ts'
 const references = 'test/integration/speed/references.test.ts'
 const deadLetters = 'test/integration/store/dead-letters.test.ts'
 
@@ -155,4 +156,5 @@ export const mutants: readonly Mutant[] = [
   { name: '98-webhook-follows-to-another-host', breaks: 'a redirect takes a report to another host', caughtBy: [by(deliveries, 'a webhook that sends the post elsewhere is followed on its own host only')] },
   { name: '99-backfill-mailed', breaks: 'a backfill is mailed', caughtBy: [by(deliveries, 'only news goes out by itself')] },
   { name: '100-old-ids-of-the-partition-alone', breaks: 'an older copy counts again where it lies in another partition', caughtBy: [by(incremental, 'a copy of every age and from every partition is found, in its file and in no other')] },
+  { name: '102-folder-of-the-living-removed', breaks: 'a temporary folder is removed while its owner lives', caughtBy: [by(temporaryFolders, 'and keeps that of a living one')] },
 ]
