@@ -56,7 +56,7 @@ function printSummary(report: Report): void {
   print(`  batch ${receipt.batch} (cross-check ${receipt.crossCheck.result}); ${engine} computed it once more from ${count(files)} files with ${count(rowsRead)} rows: ${count(keysCompared)} keys agree`)
   if (restatement === null) return
   print(`  restates version ${restatement.ofVersion}, by ${restatement.eventCount === 1 ? '1 event' : `${count(restatement.eventCount)} events`}:`)
-  for (const { reason, events, currency, difference } of restatement.causes) print(`    ${count(events)} × ${reason}: net ${money(difference.netMinor, currency)}`)
+  for (const { reason, events, currency, difference } of restatement.causes) print(`    ${events === 0 ? '' : `${count(events)} × `}${reason}: net ${money(difference.netMinor, currency)}`)
 }
 
 function addListing(report: Command): void {

@@ -67,7 +67,9 @@ export function causesOf(lines: readonly RestatedLine[], events: EventSums, rule
     if (rule === null) {
       throw new CorruptError(`The restatement does not add up: of ${key} ${JSON.stringify(left)} is explained by no event. Nothing was published; run "tidemark batch run --full", which computes everything from the original bytes.`, { key, left })
     }
-    if (line?.section === 'total') add(byReason, { reason: rule, currency: line.currency, events: 0, difference: left })
+    // A rule that moves figures between days alone is a cause of nothing in the total, and named.
+    const [section, currency] = JSON.parse(key) as [ReportSection, string]
+    add(byReason, { reason: rule, currency, events: 0, difference: section === 'total' ? left : noFigures })
   }
   return [...byReason.values()].sort((a, b) => (a.currency < b.currency ? -1 : a.currency > b.currency ? 1 : restatementReasons.indexOf(a.reason) - restatementReasons.indexOf(b.reason)))
 }
