@@ -2,12 +2,12 @@
  * The archiver: log → decode → Parquet → lake → register, one file per offset range of one partition and epoch. A crash between any two steps leaves
  * either nothing, or a file that no reader knows (an orphan), and the range is written again under a new name.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { formatDay } from '#core/calendar.ts'
 import type { Decoder } from '#core/decode.ts'
 import { decodeReference, isReferenceTopic } from '#core/decode-reference.ts'
 import { ConflictError, CorruptError, LossError } from '#core/errors.ts'
-import type { EventLog, Lake, LakeVerify, LogBatch, LogRecord, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
+import type { EventLog, Lake, LogBatch, LogRecord, ParquetCodec, ParquetValues, QueryEngine } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
 import { readErasedUsers } from '#store/erasures.ts'
 import { checkCommitted } from '#store/fingerprint.ts'
@@ -20,7 +20,7 @@ import { recordArchiveRun } from '#store/archive-totals.ts'
 import type { ArchiveRow } from './archive-columns.ts'
 import { ArchiveRows, ArchiveSums, archiveColumns, archiveRowsOf } from './archive-columns.ts'
 import { withoutErased } from './erased-record.ts'
-import { isWhole, sha256Of } from './file-digest.ts'
+import { isWhole, putVerified } from './file-digest.ts'
 import { readLakeRange } from './lake-range.ts'
 import { reclaim } from './recompute.ts'
 import { referenceRowOf } from './reference-rows.ts'
@@ -185,26 +185,12 @@ export async function writeArchiveFile(
   if (first.done === true) return archiveFile(range, sums, `none/${name}`, 0, '')
   const month = formatDay(Math.floor(sums.firstLogTimeMs! / 86_400_000)).slice(0, 7)
   const path = `${range.topic}/logged=${month}/${name}.parquet`
-  const digest = createHash('sha256')
-  let bytes = 0
-  let sha256 = ''
-  async function* body(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of codec.encode(archiveColumns, startingWith(first.value as readonly ParquetValues[], groups))) {
-      digest.update(chunk)
-      bytes += chunk.length
-      yield chunk
-    }
-    sha256 = digest.digest('hex')
-  }
-  const verify: LakeVerify = async (file) => {
-    if (file.bytes !== bytes) throw new CorruptError(`${path} has ${file.bytes} bytes where ${bytes} were written.`, { path })
-    if (file.isProven !== true && (await sha256Of(file)) !== sha256) throw new CorruptError(`${path} holds other bytes than were written: check the disk and the memory of this machine.`, { path })
+  const body = codec.encode(archiveColumns, startingWith(first.value, groups))
+  const { bytes, sha256 } = await putVerified(lake, path, body, async (file) => {
     const rows = await codec.rowCount(file)
     if (rows !== sums.rows) throw new CorruptError(`${path} holds ${rows} rows where ${sums.rows} were written.`, { path })
-  }
-  const entry = await lake.put(path, body(), verify)
-  if (entry.bytes !== bytes) throw new CorruptError(`${path} was verified with ${bytes} bytes and has ${entry.bytes} now: another program writes into the lake.`, { path })
-  return archiveFile(range, sums, path, entry.bytes, sha256)
+  })
+  return archiveFile(range, sums, path, bytes, sha256)
 }
 
 function archiveFile(range: ArchiveRange, sums: ArchiveSums, path: string, bytes: number, sha256: string): ArchiveFile {

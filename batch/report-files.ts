@@ -1,11 +1,10 @@
 /** A report's files in the lake: written under a name of their own, verified, and known to the store only once the version is published. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { parseDay } from '#core/calendar.ts'
-import { CorruptError } from '#core/errors.ts'
-import type { Lake, LakeVerify, ParquetCodec, ParquetColumn, ParquetValues } from '#core/ports.ts'
+import type { Lake, ParquetCodec, ParquetColumn, ParquetValues } from '#core/ports.ts'
 import type { Report, ReportFigures, ReportLine, RestatementEvent } from '#core/report/report.ts'
 import type { ReportFile, ReportFormat } from '#store/reports.ts'
-import { sha256Of } from './file-digest.ts'
+import { putVerified } from './file-digest.ts'
 import { renderReportCsv, renderRestatementCsv } from './report-csv.ts'
 import { renderReportHtml } from './report-html.ts'
 
@@ -49,23 +48,6 @@ export async function writeReportFiles(lake: Lake, codec: ParquetCodec, report: 
 
 async function* chunks(texts: Iterable<string>): AsyncGenerator<Uint8Array> {
   for (const text of texts) yield Buffer.from(text)
-}
-
-async function putVerified(lake: Lake, path: string, body: AsyncIterable<Uint8Array>): Promise<{ path: string; bytes: number; sha256: string }> {
-  const digest = createHash('sha256')
-  let sha256 = ''
-  async function* digested(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of body) {
-      digest.update(chunk)
-      yield chunk
-    }
-    sha256 = digest.digest('hex')
-  }
-  const verify: LakeVerify = async (file) => {
-    if (file.isProven !== true && (await sha256Of(file)) !== sha256) throw new CorruptError(`${path} holds other bytes than were written: check the disk and the memory of this machine.`, { path })
-  }
-  const entry = await lake.put(path, digested(), verify)
-  return { path, bytes: entry.bytes, sha256 }
 }
 
 function columnsOf(report: Report): ParquetValues[] {
