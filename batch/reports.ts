@@ -9,7 +9,7 @@ import type { Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
 import type { ClosedPeriod } from '#core/period.ts'
 import type { ReportKind } from '#core/report/periods.ts'
 import { parseReportPeriod } from '#core/report/periods.ts'
-import type { Report, ReportLine, Restatement } from '#core/report/report.ts'
+import type { EventlessReason, Report, ReportLine, Restatement } from '#core/report/report.ts'
 import { causesOf, openEventSums, restatedLines } from '#core/report/restate.ts'
 import { readPointer } from '#store/batches.ts'
 import type { Database } from '#store/database.ts'
@@ -170,9 +170,10 @@ async function restate(options: ReportOptions, basis: ReportBasis, days: ClosedP
   return { restatement, events }
 }
 
-/** What a person accepted without an explanation is what the archive was found to say when it was decoded again. */
-async function changedRule({ pool }: Database, published: Report, basis: ReportBasis, newest: ReportVersion, days: ClosedPeriod): Promise<'logic' | 'seasons' | null> {
-  if (published.receipt.logicVersion !== basis.logicVersion || (await wasAnyAccepted(pool, newest.batch, basis.batch))) return 'logic'
+/** Of several, the one that says most of what no event explains. */
+async function changedRule({ pool }: Database, published: Report, basis: ReportBasis, newest: ReportVersion, days: ClosedPeriod): Promise<EventlessReason | null> {
+  if (published.receipt.logicVersion !== basis.logicVersion) return 'logic'
+  if (await wasAnyAccepted(pool, newest.batch, basis.batch)) return 'accepted batch'
   return newest.days.fromDay !== days.fromDay || newest.days.toDay !== days.toDay ? 'seasons' : null
 }
 

@@ -17,6 +17,7 @@ const reasonWords: Readonly<Record<RestatementReason, string>> = {
   sale: 'Sales logged after the batch was cut',
   refund: 'Refunds logged after the batch was cut',
   logic: 'Other rules of counting',
+  'accepted batch': 'A batch that a person accepted unexplained',
   seasons: 'Other seasons',
 }
 

@@ -69,9 +69,14 @@ export type ReportReceipt = {
   readonly acceptedLosses: readonly AcceptedLoss[]
 }
 
-/** Why a figure is another than was published. `logic` and `seasons` have no events of their own: the rules changed, not the facts. */
-export const restatementReasons = ['late sale', 'late refund', 'sale', 'refund', 'logic', 'seasons'] as const
+/**
+ * Why a figure is another than was published. Of the last three no event tells: other rules of counting, a batch that a person accepted although nothing
+ * explained it, other days of a season.
+ */
+export const restatementReasons = ['late sale', 'late refund', 'sale', 'refund', 'logic', 'accepted batch', 'seasons'] as const
 export type RestatementReason = (typeof restatementReasons)[number]
+/** What may lie between two versions that no event explains. */
+export type EventlessReason = Extract<RestatementReason, 'logic' | 'accepted batch' | 'seasons'>
 
 export type RestatementCause = {
   readonly reason: RestatementReason

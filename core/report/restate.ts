@@ -4,7 +4,7 @@
  */
 import { CorruptError } from '../errors.ts'
 import { addFigures, figuresOfEvent, isNothing, isSameFigures, noFigures, subtractFigures } from './figures.ts'
-import type { ReportFigures, ReportLine, ReportLineKey, ReportSection, RestatedLine, RestatementCause, RestatementEvent, RestatementReason } from './report.ts'
+import type { EventlessReason, ReportFigures, ReportLine, ReportLineKey, ReportSection, RestatedLine, RestatementCause, RestatementEvent, RestatementReason } from './report.ts'
 import { restatementReasons } from './report.ts'
 
 /** Sections that hold every event of the period exactly once. */
@@ -53,10 +53,10 @@ export function openEventSums(): EventSums {
 }
 
 /**
- * The causes of the difference, by reason and currency. What the events leave unexplained is put down to `rule`, a change of the rules between the two
- * versions; without one it must be nothing. Throws CorruptError where a line's difference is not the sum of its events.
+ * The causes of the difference, by reason and currency: they add up to the total's. What the events leave unexplained of any line is put down to `rule`, what
+ * else came between the two versions; without one it must be nothing. Throws CorruptError where a line's difference is not the sum of its events.
  */
-export function causesOf(lines: readonly RestatedLine[], events: EventSums, rule: Extract<RestatementReason, 'logic' | 'seasons'> | null): RestatementCause[] {
+export function causesOf(lines: readonly RestatedLine[], events: EventSums, rule: EventlessReason | null): RestatementCause[] {
   const byReason = new Map(events.byReason)
   const explained = events.byLine
   const differences = new Map(lines.map((line) => [lineKey(line), line]))

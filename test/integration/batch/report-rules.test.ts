@@ -81,7 +81,7 @@ test('a batch that a person accepted although nothing explained it restates the 
   await acceptHeldBatch(lab.database, 2)
   const options = labReportOptions(lab)
   expect(await refreshReports(options)).toMatchObject([{ ...march, version: 2 }])
-  expect((await readReport(lab.database.pool, 'monthly', '2025-03', 2)).restatement).toMatchObject({ causes: [{ reason: 'logic', events: 0, difference: { netMinor: '-1000' } }] })
+  expect((await readReport(lab.database.pool, 'monthly', '2025-03', 2)).restatement).toMatchObject({ causes: [{ reason: 'accepted batch', events: 0, difference: { netMinor: '-1000' } }] })
   await publish([saleAt('c', '2025-03-07T10:00:00+00:00')])
   await lab.database.pool.query(`UPDATE report_versions SET document = replace(document, '"grossMinor": "1000"', '"grossMinor": "1001"') WHERE version = 2`)
   await expect(refreshReports(options)).rejects.toThrow(/does not add up/)
