@@ -14,7 +14,7 @@ import { parquetCodec } from '#engines/parquet.ts'
 import { encodeArchive } from './hdfs-archive.ts'
 import { nullOf } from './kafka-end-to-end.ts'
 import type { Ratio } from './statistics.ts'
-import { median, ratioOf } from './statistics.ts'
+import { median, ratioOf, secondsOf } from './statistics.ts'
 
 export type DiskArchiveResult = {
   readonly megabytes: number
@@ -73,12 +73,6 @@ async function copyBytes(from: string, to: string, isSynced: boolean): Promise<v
     await target.write(piece, 0, bytesRead)
   }
   if (isSynced) await target.sync()
-}
-
-async function secondsOf(work: () => Promise<unknown>): Promise<number> {
-  const startedAt = performance.now()
-  await work()
-  return (performance.now() - startedAt) / 1000
 }
 
 if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchDiskArchive(Number(process.argv[2] ?? 200_000), Number(process.argv[3] ?? 5)), null, 1)}\n`)

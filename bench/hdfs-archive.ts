@@ -16,7 +16,7 @@ import { parquetCodec } from '#engines/parquet.ts'
 import { missingHere, openBenchCluster } from './kafka-cluster.ts'
 import { benchCurrency, benchZone, profileBatches } from './speed-loop.ts'
 import type { Ratio } from './statistics.ts'
-import { median, ratioOf } from './statistics.ts'
+import { median, ratioOf, secondsOf } from './statistics.ts'
 import { nullOf } from './kafka-end-to-end.ts'
 
 export type ArchiveResult = {
@@ -99,12 +99,6 @@ async function runCurl(args: readonly string[]): Promise<void> {
   const child = spawn('curl', args, { stdio: ['ignore', 'ignore', 'inherit'] })
   const code = await new Promise((resolve) => child.once('exit', resolve))
   if (code !== 0) throw new Error(`curl ended with ${String(code)}`)
-}
-
-async function secondsOf(work: () => Promise<void>): Promise<number> {
-  const startedAt = performance.now()
-  await work()
-  return (performance.now() - startedAt) / 1000
 }
 
 if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchHdfsArchive(Number(process.argv[2] ?? 200_000), Number(process.argv[3] ?? 2)), null, 1)}\n`)

@@ -10,6 +10,7 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { ParquetColumn, ParquetValues } from '#core/ports.ts'
 import { parquetCodec } from '#engines/parquet.ts'
+import { median, secondsOf } from './statistics.ts'
 
 export type ParquetWriterBench = {
   readonly name: string
@@ -112,15 +113,6 @@ async function checkSame(connection: DuckDBConnection, ourFile: string): Promise
   assert.deepEqual(read.getRows()[0], [BigInt(rowCount), BigInt(amounts), BigInt(rowCount)])
 }
 
-async function secondsOf(write: () => Promise<void>): Promise<number> {
-  const start = performance.now()
-  await write()
-  return (performance.now() - start) / 1000
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.trunc(values.length / 2)]!
-}
 
 /** A fixed mixing of the row number, so that every run writes the same rows. */
 function scramble(row: number): number {

@@ -20,7 +20,7 @@ import { countLog, fillLog, openBenchDatabase, openBenchServer, topic } from './
 import { missingHere, openBenchCluster } from './kafka-cluster.ts'
 import { benchCurrency, benchZone } from './speed-loop.ts'
 import type { Ratio } from './statistics.ts'
-import { median, ratioOf } from './statistics.ts'
+import { median, ratioOf, secondsOf } from './statistics.ts'
 
 export type ReportEnginesResult = {
   readonly lines: number
@@ -95,12 +95,6 @@ async function make(options: ReportOptions): Promise<void> {
 
 async function drain(engine: QueryEngine): Promise<void> {
   for await (const _rows of engine.query('SELECT 1 AS one')) continue
-}
-
-async function secondsOf(work: () => Promise<void>): Promise<number> {
-  const startedAt = performance.now()
-  await work()
-  return (performance.now() - startedAt) / 1000
 }
 
 if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchReportEngines(Number(process.argv[2] ?? 200_000), Number(process.argv[3] ?? 2)), null, 1)}\n`)

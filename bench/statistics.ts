@@ -1,6 +1,12 @@
-/** Ratios of pairs that were measured one after the other in one run: what a machine does meanwhile hits both. */
+/** Times, and ratios of pairs that were measured one after the other in one run: what a machine does meanwhile hits both. */
 
 export type Ratio = { readonly median: number; readonly low: number; readonly high: number; readonly pairs: number }
+
+export async function secondsOf(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await work()
+  return (performance.now() - startedAt) / 1000
+}
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
