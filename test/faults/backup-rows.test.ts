@@ -1,5 +1,5 @@
 /** Row S9 of the fault catalogue from a backup that "tidemark backup" wrote, and the same shop on another machine. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { openDiskLake } from '#engines/disk-lake.ts'
 import { openHdfsLake } from '#engines/hdfs-lake.ts'
 import { openPostgresLog } from '#engines/postgres-log.ts'
@@ -7,9 +7,9 @@ import { readCommitted } from '#store/committed.ts'
 import { run } from '#store/database.ts'
 import { keepIncarnation, readIncarnation } from '#store/incarnation.ts'
 import type { Lab } from '#test/lab.ts'
-import { keyOf, openLab } from '#test/lab.ts'
+import { keyOf } from '#test/lab.ts'
 import type { BackupFolder } from '#test/lab/backup.ts'
-import { backUp, loseStore, openBackupFolder, putBack } from '#test/lab/backup.ts'
+import { backUp, loseStore, openForAll, putBack } from '#test/lab/backup.ts'
 import { openHdfsFolder } from '../contract/hdfs-folder.ts'
 import { testEngine, whereMissing } from '../engines.ts'
 import { openKafkaLab } from './kafka-lab.ts'
@@ -21,14 +21,7 @@ const hdfs = testEngine('hdfs')
 let lab: Lab
 let folder: BackupFolder
 
-beforeAll(async () => {
-  lab = await openLab()
-  folder = await openBackupFolder()
-})
-afterAll(async () => {
-  await folder[Symbol.asyncDispose]()
-  await lab[Symbol.asyncDispose]()
-})
+openForAll((...opened) => ([lab, folder] = opened))
 beforeEach(() => lab.clear())
 
 async function count(stage: Lab): Promise<void> {

@@ -2,12 +2,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll, beforeAll } from 'vitest'
 import type { Manifest } from '#cli/backup/manifest.ts'
 import type { RestoreOptions, Restored } from '#cli/backup/restore.ts'
 import { checkBackup, restoreBackup } from '#cli/backup/restore.ts'
 import type { BackupOptions } from '#cli/backup/write.ts'
 import { writeBackup } from '#cli/backup/write.ts'
 import type { Lab } from '#test/lab.ts'
+import { openLab } from '#test/lab.ts'
 
 export const never = new AbortController().signal
 
@@ -30,8 +32,15 @@ export class BackupFolder implements AsyncDisposable {
   }
 }
 
-export async function openBackupFolder(): Promise<BackupFolder> {
+async function openBackupFolder(): Promise<BackupFolder> {
   return new BackupFolder(await mkdtemp(join(tmpdir(), 'tidemark-backup-')))
+}
+
+/** Opens a lab, and a folder for its backups, before all tests of a file, and closes them after. */
+export function openForAll(take: (lab: Lab, folder: BackupFolder) => void): void {
+  const stack = new AsyncDisposableStack()
+  beforeAll(async () => take(stack.use(await openLab()), stack.use(await openBackupFolder())))
+  afterAll(() => stack.disposeAsync())
 }
 
 export async function backUp({ database, lake }: Lab, directory: string, options: Partial<BackupOptions> = {}): Promise<Manifest> {

@@ -1,7 +1,7 @@
 /** Backups: what is in them, what refuses them, and what is left when they are broken off. */
 import { appendFile, readFile, readdir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Decoder } from '#core/decode.ts'
 import type { Lake } from '#core/ports.ts'
 import { openDiskLake } from '#engines/disk-lake.ts'
@@ -21,9 +21,8 @@ import { notRegisters, registeredLakeFiles, registers } from '#store/registered-
 import { version } from '#store/version.ts'
 import { LoopWorker, digestOfStore, expectE0, logSchemaOf, plainSales, runBatchWith, whenCounted } from '#test/faults/setup.ts'
 import type { Lab } from '#test/lab.ts'
-import { openLab } from '#test/lab.ts'
 import type { BackupFolder } from '#test/lab/backup.ts'
-import { backUp, loseStore, never, openBackupFolder, putBack } from '#test/lab/backup.ts'
+import { backUp, loseStore, never, openForAll, putBack } from '#test/lab/backup.ts'
 import { importFolder, importedSale, runLabImport } from '#test/lab/imports.ts'
 import { fillOldStore } from '#test/lab/old-store.ts'
 import { freshSchema } from '#test/postgres.ts'
@@ -32,14 +31,7 @@ import { waitUntil } from '#test/wait-until.ts'
 let lab: Lab
 let folder: BackupFolder
 
-beforeAll(async () => {
-  lab = await openLab()
-  folder = await openBackupFolder()
-})
-afterAll(async () => {
-  await folder[Symbol.asyncDispose]()
-  await lab[Symbol.asyncDispose]()
-})
+openForAll((...opened) => ([lab, folder] = opened))
 
 async function fill(): Promise<void> {
   await lab.append(plainSales(lab, 30, 'a'))
