@@ -1,7 +1,8 @@
-import { Problem, type Piece, type ReportRow } from '../api.ts'
+import type { Piece, ReportRow } from '../api.ts'
 import { decimalOf, formatChange, formatMinorMoney, formatMoney, formatPercentChange, formatReportPeriod } from '../format.ts'
 import { usePage } from '../page-context.ts'
 import { Card } from './card.tsx'
+import { PeriodHead, linesOfPiece, periodColumns, type PeriodLine } from './period-lines.tsx'
 
 /** How many of each kind are shown, and what they are called. */
 const kinds = [
@@ -12,12 +13,7 @@ const kinds = [
 ] as const
 export const reportsPath = '/v1/reports?limit=40'
 
-type Line = {
-  readonly currency: string
-  readonly kind: string
-  readonly period: string
-  readonly version: number
-  readonly publishedAt: string
+type Line = PeriodLine & {
   readonly net: string
   /** Null where there is nothing to compare with. */
   readonly changeMinor: string | null
@@ -33,15 +29,13 @@ export function Reports({ piece }: { readonly piece: Piece<ReportRow> | null }) 
       id="reports"
       title="Frozen reports"
       wide
-      piece={piece === null || piece instanceof Problem ? piece : piece.flatMap((report) => linesOf(report, currency))}
+      piece={linesOfPiece(piece, (report) => linesOf(report, currency))}
       empty="No report yet: a month, quarter, season or year gets one once it is closed."
       takeaway={describeNewest}
       twin={(rows) => ({
         caption: 'Frozen reports, in their newest version',
         columns: [
-          { title: 'Period', kind: 'name', cell: (row) => row.period, show: (row) => formatReportPeriod(row.period) },
-          { title: 'Kind', kind: 'name', cell: (row) => row.kind },
-          { title: 'Version', kind: 'number', cell: (row) => String(row.version) },
+          ...periodColumns,
           { title: 'Net', kind: 'number', cell: (row) => row.net, show: (row) => formatMoney(row.net, row.currency) },
           { title: 'On the period before', kind: 'number', cell: (row) => plain(row.changeMinor, row.currency), show: (row) => change(row.changeMinor, row.currency) },
           { title: 'On the year before', kind: 'number', cell: (row) => plain(row.yearChangeMinor, row.currency), show: (row) => change(row.yearChangeMinor, row.currency) },
@@ -60,12 +54,7 @@ export function Reports({ piece }: { readonly piece: Piece<ReportRow> | null }) 
                 <ol class="periods">
                   {some.map((row) => (
                     <li key={row.period}>
-                      <span class="period-name">
-                        <a href={pageOf(row)}>
-                          <bdi>{formatReportPeriod(row.period)}</bdi>
-                        </a>
-                      </span>
-                      <span class="bar-value">{formatMoney(row.net, row.currency)}</span>
+                      <PeriodHead line={row} value={formatMoney(row.net, row.currency)} />
                       <small>
                         {row.version > 1 && <span class="restated">restated</span>}
                         {describeChange(row, before)}
@@ -80,11 +69,6 @@ export function Reports({ piece }: { readonly piece: Piece<ReportRow> | null }) 
       )}
     </Card>
   )
-}
-
-/** The page of a report's version. */
-export function pageOf({ kind, period, version }: { readonly kind: string; readonly period: string; readonly version: number }): string {
-  return `/v1/reports/${kind}/${encodeURIComponent(period)}/files/html?version=${version}`
 }
 
 /** One per currency; a period in which nothing was sold has one, of zero, in the page's. */

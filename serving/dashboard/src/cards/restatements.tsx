@@ -1,17 +1,12 @@
-import { Problem, type Piece, type RestatementRow } from '../api.ts'
+import type { Piece, RestatementRow } from '../api.ts'
 import { decimalOf, formatChange, formatCount, formatDateTime, formatMoney, formatReportPeriod } from '../format.ts'
 import { usePage } from '../page-context.ts'
 import { Card } from './card.tsx'
-import { pageOf } from './reports.tsx'
+import { PeriodHead, linesOfPiece, periodColumns, type PeriodLine } from './period-lines.tsx'
 
 export const restatementsPath = '/v1/restatements?limit=10'
 
-type Line = {
-  readonly currency: string
-  readonly kind: string
-  readonly period: string
-  readonly version: number
-  readonly publishedAt: string
+type Line = PeriodLine & {
   readonly published: string
   readonly known: string
   readonly changeMinor: string
@@ -26,15 +21,13 @@ export function Restatements({ piece }: { readonly piece: Piece<RestatementRow> 
       id="moved"
       title="Closed periods that moved"
       wide
-      piece={piece === null || piece instanceof Problem ? piece : piece.flatMap(linesOf)}
+      piece={linesOfPiece(piece, linesOf)}
       empty="No closed period has moved since its report was published."
       takeaway={(rows) => describeLast(rows, zone)}
       twin={(rows) => ({
         caption: 'Restatements, newest first',
         columns: [
-          { title: 'Period', kind: 'name', cell: (row) => row.period, show: (row) => formatReportPeriod(row.period) },
-          { title: 'Kind', kind: 'name', cell: (row) => row.kind },
-          { title: 'Version', kind: 'number', cell: (row) => String(row.version) },
+          ...periodColumns,
           { title: 'Net as published', kind: 'number', cell: (row) => row.published, show: (row) => formatMoney(row.published, row.currency) },
           { title: 'Net as known now', kind: 'number', cell: (row) => row.known, show: (row) => formatMoney(row.known, row.currency) },
           { title: 'Difference', kind: 'number', cell: (row) => decimalOf(row.changeMinor, row.currency), show: (row) => formatChange(row.changeMinor, row.currency) },
@@ -49,12 +42,9 @@ export function Restatements({ piece }: { readonly piece: Piece<RestatementRow> 
         <ol class="periods periods-moved">
           {rows.map((row) => (
             <li key={`${row.kind} ${row.period} ${row.version}`}>
-              <span class="period-name">
-                <a href={pageOf(row)}>
-                  <bdi>{formatReportPeriod(row.period)}</bdi>, version {row.version}
-                </a>
-              </span>
-              <span class="bar-value">{formatChange(row.changeMinor, row.currency)}</span>
+              <PeriodHead line={row} value={formatChange(row.changeMinor, row.currency)}>
+                , version {row.version}
+              </PeriodHead>
               <small>
                 {formatMoney(row.published, row.currency)} became {formatMoney(row.known, row.currency)}: {row.causes}.
               </small>
