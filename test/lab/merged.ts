@@ -30,10 +30,11 @@ const topSql = /* sql */ `
     FROM merged_product_sales GROUP BY product_id, currency HAVING sum(transactions) + sum(refund_events) > 0
   ) ranked WHERE place <= 5 ORDER BY currency, place`
 
-const statements = [
+/** Topics of references count in no figure. */
+const statementsOf = (topic: string): string => [
   'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY',
-  `SELECT partition, next_offset, records, accepted, copies, conflicts, refused FROM committed_offsets ORDER BY partition`,
-  'SELECT partition, log_offset, record_index, reason FROM dead_letters ORDER BY partition, log_offset, record_index',
+  `SELECT partition, next_offset, records, accepted, copies, conflicts, refused FROM committed_offsets WHERE topic = '${topic}' ORDER BY partition`,
+  `SELECT partition, log_offset, record_index, reason FROM dead_letters WHERE topic = '${topic}' ORDER BY partition, log_offset, record_index`,
   'SELECT batch, epoch FROM publish_pointer',
   topSql,
   ...viewNames.map((view) => `SELECT ${grains[view].join(', ')}, transactions, orders, refund_events, units_sold, units_refunded, gross_minor, refunds_minor, net_minor FROM merged_${view}`),
@@ -45,7 +46,7 @@ type Row = Readonly<Record<string, Cell>>
 
 /** One round trip and one snapshot. */
 export async function readMerged(lab: Lab): Promise<Merged> {
-  const results = (await lab.database.pool.query(statements)) as unknown as readonly QueryResult<Row>[]
+  const results = (await lab.database.pool.query(statementsOf(lab.topic))) as unknown as readonly QueryResult<Row>[]
   const [offsets, letters, pointer, top, ...views] = results.slice(1, -1).map((result) => result.rows)
   const whole = (value: Cell | undefined): number => Number(value)
   return {

@@ -17,6 +17,7 @@ import { openLab } from '#test/lab.ts'
 import { runLabBatch } from '#test/lab/crash.ts'
 import { checkExact, readMerged } from '#test/lab/merged.ts'
 import type { MeantAppend } from '#test/lab/shop-stream.ts'
+import { tablesWith } from '#test/lab/person.ts'
 import { StepWorker } from '#test/lab/step-worker.ts'
 import { MemorySearch } from '#test/lab/memory-search.ts'
 import { SearchLab } from '#test/lab/search.ts'
@@ -85,17 +86,6 @@ async function filesWith(text: string): Promise<string[]> {
   return found
 }
 
-async function tablesWith(text: string): Promise<string[]> {
-  const found: string[] = []
-  const { rows } = await lab.database.pool.query<{ tablename: string }>('SELECT tablename FROM pg_tables WHERE schemaname = $1', [lab.database.schema])
-  for (const { tablename } of rows) {
-    const hex = Buffer.from(text).toString('hex')
-    const held = await lab.database.pool.query(`SELECT FROM ${tablename} t WHERE t::text LIKE '%${text}%' OR t::text LIKE '%${hex}%' LIMIT 1`)
-    if (held.rowCount !== 0) found.push(tablename)
-  }
-  return found
-}
-
 const everything: Partial<Erased> = { records: 6, deadLetters: 1, references: 1 }
 
 test('an erased person is in no file of the lake and in no table; figures, copies and a full recompute are what they were', async () => {
@@ -104,7 +94,7 @@ test('an erased person is in no file of the lake and in no table; figures, copie
   const before = await checkExact(lab)
   const files = await listFiles(lab.database.pool, 0, 10)
   expect((await filesWith(person)).length).toBeGreaterThan(3)
-  expect(await tablesWith(person)).toEqual(['dead_letters', 'reference_users'])
+  expect(await tablesWith(lab, person)).toEqual(['dead_letters', 'reference_users'])
   expect(await eraseUser(options({ dryRun: true }), person)).toMatchObject(everything)
   expect(await listFiles(lab.database.pool, 0, 10)).toEqual(files)
 
@@ -113,7 +103,7 @@ test('an erased person is in no file of the lake and in no table; figures, copie
   expect(erased.filesRemoved).toBe(erased.files)
   expect(await filesWith(person)).toEqual([])
   expect(await filesWith('u-other')).not.toEqual([])
-  expect(await tablesWith(person)).toEqual([])
+  expect(await tablesWith(lab, person)).toEqual([])
   expect((await readMerged(lab)).views).toEqual(before.views)
   expect((await checkExact(lab)).letters).toEqual(before.letters)
   const { rows } = await lab.database.pool.query('SELECT user_sha256, records, dead_letters, finished_at IS NOT NULL AS finished FROM erasures')
@@ -164,7 +154,7 @@ test('an erasure that is interrupted goes on, and one that meets another rewriti
   )
   expect(erased.unreadable).toEqual([])
   expect(await filesWith(person)).toEqual([])
-  expect(await tablesWith(person)).toEqual([])
+  expect(await tablesWith(lab, person)).toEqual([])
   await checkExact(lab)
 })
 
