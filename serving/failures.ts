@@ -48,6 +48,8 @@ export function answerUnknown(app: FastifyInstance): void {
   const routes: { readonly methods: readonly string[]; readonly address: RegExp }[] = []
   // The router looks up patterns, and throws at some that a caller may send as an address.
   app.addHook('onRoute', ({ method, url }) => {
+    // One of files: which there are is asked of the folder.
+    if (url.includes('*')) return
     const address = url.split(/:\w+/).map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('[^/]+')
     routes.push({ methods: [method].flat(), address: new RegExp(`^${address}$`) })
   })

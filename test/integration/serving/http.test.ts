@@ -1,7 +1,14 @@
 /** The HTTP side on a real store: contract, refusals, hygiene, versions. */
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { Value } from 'typebox/value'
-import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openDatabase } from '#store/database.ts'
@@ -280,6 +287,61 @@ describe('hygiene', () => {
     expect([response.statusCode, response.headers['content-type']]).toEqual([503, 'text/plain; charset=utf-8'])
     expect(response.body).toContain('npm start')
     await bare.close()
+  })
+
+  describe('the files of the page', () => {
+    let folder: string
+    let port: number
+    let serving: AsyncDisposable
+
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'tidemark-page-'))
+      await mkdir(join(folder, 'page', 'sub'), { recursive: true })
+      for (const path of ['secret.txt', 'page/index.html', 'page/app-1.js', 'page/.hidden']) await writeFile(join(folder, path), `of ${path}`)
+      const started = await startServing({ database: store.database, settings, clock, pageFolder: join(folder, 'page'), port: 0 })
+      serving = started
+      port = started.port
+    })
+    afterAll(async () => {
+      await serving?.[Symbol.asyncDispose]()
+      await rm(folder, { recursive: true })
+    })
+
+    /** As it stands: `fetch` and `inject` would take the dots out first. */
+    async function getPath(path: string, method = 'GET'): Promise<{ status: number | undefined; type: string | undefined; body: string }> {
+      const sent = request({ host: '127.0.0.1', port, path, method, agent: false }).end()
+      const [response] = (await once(sent, 'response')) as [IncomingMessage]
+      return { status: response.statusCode, type: response.headers['content-type'], body: await text(response) }
+    }
+
+    test('are served, and nothing else', async () => {
+      expect(await getPath('/')).toMatchObject({ status: 200, body: 'of page/index.html' })
+      expect(await getPath('/app-1.js')).toMatchObject({ status: 200, body: 'of page/app-1.js' })
+      const upward = ['/..', '/../secret.txt', '/../page/index.html', '/%2e%2e/secret.txt', '/..%2fsecret.txt', '/%2e%2e%2fsecret.txt', '/..%5csecret.txt', '/sub/../../secret.txt', '/sub/%2e%2e/app-1.js', '/%252e%252e/secret.txt']
+      const odd = ['//secret.txt', '//app-1.js', '/./app-1.js', '/sub//..//app-1.js', '/.hidden', '/sub/', '/nothing.js', `/${'x'.repeat(300)}`, '/app-1.js/', '/APP-1.js', '/*', `/v1/reports/..%2f..%2f..%2fsecret.txt`, '/v1/../../secret.txt']
+      for (const path of [...upward, ...odd]) {
+        const { status, type, body } = await getPath(path)
+        expect([path, status, type]).toEqual([path, 404, 'application/json; charset=utf-8'])
+        expect(JSON.parse(body), path).toEqual({ error: { code: 'not-found', message: 'There is nothing here. /openapi.json lists what there is.', details: {} } })
+        expect(await getPath(path, 'HEAD'), path).toEqual({ status, type, body: '' })
+      }
+    })
+
+    test(`whatever stands in a path, it leads out of the folder nowhere, and is never refused otherwise than by 400 or 404 (seed ${seed})`, async () => {
+      const piece = fc.oneof(fc.constantFrom('..', '.', '', '%2e%2e', '..%2f', '%2f', '%5c..', '%00', '%252e', '%', '%c0%ae', 'sub', 'page', 'secret.txt', 'app-1.js', '~', '*'), fc.string({ unit: 'binary', maxLength: 8 }).map((some) => encodeURIComponent(some.toWellFormed())))
+      await fc.assert(
+        fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 5 }), async (pieces) => {
+          const { status, body } = await getPath(`/${pieces.join('/')}`)
+          if (status === 200) {
+            expect(['of page/index.html', 'of page/app-1.js']).toContain(body)
+            return
+          }
+          expect([400, 404]).toContain(status)
+          expect([...Value.Errors(errorAnswer, JSON.parse(body))]).toEqual([])
+        }),
+        { seed, numRuns: 300 },
+      )
+    })
   })
 
   test('V4: beyond the bound on answers in flight there is a quick 503', async () => {
