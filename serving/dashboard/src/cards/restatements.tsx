@@ -73,9 +73,12 @@ function linesOf({ kind, period, version, publishedAt, totals, causes }: Restate
   }))
 }
 
-/** `late sale, 3` → `3 late sales`. Of a changed rule there are no events. */
+/** Of these no event tells. */
+const eventless: Readonly<Record<string, string>> = { logic: 'other rules of counting', 'accepted batch': 'a batch accepted unexplained', seasons: 'other seasons' }
+
+/** `late sale, 3` → `3 late sales`. */
 function describeCause(reason: string, events: number): string {
-  return events === 0 ? `changed ${reason}` : `${formatCount(events)} ${reason}${events === 1 ? '' : 's'}`
+  return eventless[reason] ?? `${formatCount(events)} ${reason}${events === 1 ? '' : 's'}`
 }
 
 function describeLast(rows: readonly Line[], zone: string): string {
