@@ -7,7 +7,7 @@ import { fork } from 'node:child_process'
 import { openSync, closeSync, statSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { UnavailableError } from '#core/errors.ts'
+import { UnavailableError, messageOf } from '#core/errors.ts'
 import { exitCodes } from './command.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
@@ -21,6 +21,7 @@ const healthyAfterMs = 30_000
 const readyWithinMs = 60_000
 const stopWithinMs = 10_000
 const logBytesMax = 20 * 1024 * 1024
+const obstacleFix = 'See how many processes and open files this user may have (ulimit -u, ulimit -n), and how much memory is free.'
 
 export type Ready = { readonly ready: true; readonly url?: string }
 
@@ -62,6 +63,8 @@ class Layer {
   #stopping = false
   #restartMs = restartMinMs
   #timer: NodeJS.Timeout | null = null
+  /** Why the last attempt gave no process; null where it gave one. */
+  #obstacle: string | null = null
   /** Until the first child says that it is ready. */
   #startup: { resolve(ready: Ready): void; reject(): void } | null = null
   restarts = 0
@@ -91,7 +94,7 @@ class Layer {
       reject: () => {
         this.#startup = null
         this.#stopping = true
-        reject(new UnavailableError(`The ${this.name} layer did not start; ${this.#logFile} says why.`))
+        reject(new UnavailableError(this.#obstacle === null ? `The ${this.name} layer did not start; ${this.#logFile} says why.` : `The ${this.name} layer cannot be started (${this.#obstacle}). ${obstacleFix}`))
       },
     }
     this.#spawn()
@@ -102,7 +105,7 @@ class Layer {
     this.#stopping = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     const child = this.#child
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return
+    if (child === null || child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => child.kill('SIGKILL'), stopWithinMs)
       child.once('exit', () => {
@@ -113,15 +116,22 @@ class Layer {
     })
   }
 
-  #spawn(): ChildProcess {
-    rotate(this.#logFile)
-    const log = openSync(this.#logFile, 'a')
+  #spawn(): void {
     const startedAt = performance.now()
-    const child = fork(main, [...this.#args, '--data', this.#options.dataDirectory, '--quiet'], { stdio: ['ignore', log, log, 'ipc'], detached: true, execArgv: [...nodeFlags] })
-    closeSync(log)
-    this.#child = child
+    try {
+      this.#child = this.#fork()
+    } catch (thrown) {
+      this.#tryAgain(startedAt, thrown)
+      return
+    }
+    const child = this.#child
+    child.once('spawn', () => (this.#obstacle = null))
     child.on('message', (message) => {
       if ((message as Partial<Ready>).ready === true) this.#startup?.resolve(message as Ready)
+    })
+    child.on('error', (error) => {
+      // With an id it runs, and only did not take a signal.
+      if (child.pid === undefined) this.#tryAgain(startedAt, error)
     })
     child.once('exit', (code, signal) => {
       // One that ends by itself before it was ready has said why, and would again; one that was killed is started again.
@@ -129,15 +139,43 @@ class Layer {
       if (this.#stopping) return
       // What asks for other settings will ask for them again: seldom enough to cost nothing, and soon enough where they are put back.
       if (code === exitCodes.usage) this.#restartMs = restartConfigMs
-      else this.#restartMs = performance.now() - startedAt > healthyAfterMs ? restartMinMs : Math.min(this.#restartMs * 2, restartMaxMs)
+      else this.#restartMs = pauseAfter(startedAt, this.#restartMs)
       this.#options.say(`The ${this.name} layer ended (${signal ?? code}); starting it again in ${this.#restartMs / 1000} s. ${this.#logFile} says why.`)
-      this.#timer = setTimeout(() => {
-        this.restarts++
-        this.#spawn()
-      }, this.#restartMs)
+      this.#restartLater()
     })
-    return child
   }
+
+  #fork(): ChildProcess {
+    rotate(this.#logFile)
+    const log = openSync(this.#logFile, 'a')
+    try {
+      return fork(main, [...this.#args, '--data', this.#options.dataDirectory, '--quiet'], { stdio: ['ignore', log, log, 'ipc'], detached: true, execArgv: [...nodeFlags] })
+    } finally {
+      closeSync(log)
+    }
+  }
+
+  /** No process came of it, so its log says nothing. What the machine lacks (processes, open files, memory) it may have in a moment. */
+  #tryAgain(startedAt: number, thrown: unknown): void {
+    this.#child = null
+    this.#obstacle = messageOf(thrown)
+    if (this.#stopping) return
+    this.#restartMs = pauseAfter(startedAt, this.#restartMs)
+    this.#options.say(`The ${this.name} layer cannot be started (${this.#obstacle}); trying again in ${this.#restartMs / 1000} s. ${obstacleFix}`)
+    this.#restartLater()
+  }
+
+  #restartLater(): void {
+    this.#timer = setTimeout(() => {
+      this.restarts++
+      this.#spawn()
+    }, this.#restartMs)
+  }
+}
+
+/** Growing, and short again after one that ran well. */
+function pauseAfter(startedAt: number, pauseMs: number): number {
+  return performance.now() - startedAt > healthyAfterMs ? restartMinMs : Math.min(pauseMs * 2, restartMaxMs)
 }
 
 /** One file before the current one is kept. */
