@@ -33,6 +33,8 @@ export type EraseOptions = {
   readonly dryRun?: boolean
   /** Removes old files that hold the person at once, not after the grace of orphans. */
   readonly now?: boolean
+  /** A file that is younger and was never registered may still be about to be. */
+  readonly orphanAfterMs: number
   readonly onStep?: (detail: string) => void
   /** Where tests may stop the run: before each swap of a file. */
   readonly beforeSwap?: (file: ArchiveFile) => Promise<void>
@@ -46,6 +48,8 @@ export type Erased = {
   readonly filesRemoved: number
   /** Old files that could not be read, and so were left: they may hold the person. */
   readonly unreadable: readonly string[]
+  /** Files that hold the person and were written a moment ago: whoever wrote them may be about to register them, or died. */
+  readonly waiting: readonly string[]
 }
 
 /** Each round ends with fewer files to do, unless somebody rewrites them all the time. */
@@ -78,9 +82,9 @@ export async function eraseUser(options: EraseOptions, given: string): Promise<E
   if (files > 0) await shareArchive({ database, engine: options.engine, topic: options.sharedTopic })
   const { deadLetters, references } = await eraseFromTables(database, erasure, userId)
   if (options.now === true) await refuseWhileRead(database)
-  const { removed, unreadable } = options.now === true ? await removeOld(options, userId) : { removed: 0, unreadable: [] }
+  const old = options.now === true ? await removeOld(options, userId) : { filesRemoved: 0, unreadable: [], waiting: [] }
   await finishErasure(database.pool, erasure)
-  return { files, records, deadLetters, references, filesRemoved: removed, unreadable }
+  return { files, records, deadLetters, references, ...old }
 }
 
 async function countOnly(options: EraseOptions, userId: string): Promise<Erased> {
@@ -94,7 +98,7 @@ async function countOnly(options: EraseOptions, userId: string): Promise<Erased>
     }
   }
   const deadLetters = (await findLettersOf(database.pool, userId)).length
-  return { files, records, deadLetters, references: (await hasReference(database.pool, userId)) ? 1 : 0, filesRemoved: 0, unreadable: [] }
+  return { files, records, deadLetters, references: (await hasReference(database.pool, userId)) ? 1 : 0, filesRemoved: 0, unreadable: [], waiting: [] }
 }
 
 async function filesOf({ pool }: Database, topic: string): Promise<ArchiveFile[]> {
@@ -118,10 +122,12 @@ async function findFiles({ lake, engine }: EraseOptions, topic: string, userId: 
   return [...found].map(([file, offsets]) => ({ file, offsets }))
 }
 
-async function findRecords(engine: QueryEngine, paths: readonly string[], userId: string): Promise<[partition: number, offset: number][]> {
+type Position = readonly [partition: number, offset: number]
+
+async function findRecords(engine: QueryEngine, paths: readonly string[], userId: string): Promise<Position[]> {
   await engine.attach('erasure_files', paths, archiveColumns)
   try {
-    const found: [number, number][] = []
+    const found: Position[] = []
     const ofUser = batchSql('rows_of_user').replace(':user', () => `'${userId.replaceAll("'", "''")}'`)
     for (const [partition, offset] of (await allRows(engine.query(ofUser))) as [bigint, bigint][]) found.push([Number(partition), Number(offset)])
     for await (const { rows } of engine.query(batchSql('refused_records'))) {
@@ -170,32 +176,86 @@ async function refuseWhileRead(database: Database): Promise<void> {
   if (batch !== undefined) throw new ConflictError(`Everything is blanked, but batch ${batch} runs and may read the old files: run this again with --now when it has ended.`, { batch })
 }
 
+/** A table costs a second with Trino, and a shop has thousands of orphans, most of which hold nobody: so many are asked at once. */
+const lookedThroughAtOnce = 500
+
 /** Files that nothing reads any more, registered or not: those that hold the person go at once. */
-async function removeOld(options: EraseOptions, userId: string): Promise<{ removed: number; unreadable: string[] }> {
-  const { database, lake, engine } = options
-  const stale = await readStalePending(database.pool)
-  const candidates = new Set([...(await readSwappedPaths(database.pool)), ...stale])
-  for (const topic of options.topics) {
-    for (const prefix of [`${topic}/`, `${orphanFolder}${topic}/`]) for await (const { path } of lake.list(prefix)) candidates.add(path)
-  }
-  const known = await registeredPaths(database.pool, [...candidates])
-  for (const path of stale) known.delete(path)
-  let removed = 0
+async function removeOld(options: EraseOptions, userId: string): Promise<Pick<Erased, 'filesRemoved' | 'unreadable' | 'waiting'>> {
+  const { database, lake } = options
+  const { old, young } = await oldFiles(options)
   const unreadable: string[] = []
-  for (const path of candidates) {
-    if (known.has(path)) continue
-    options.signal.throwIfAborted()
-    if ((await lake.stat(path)) === null) continue
-    const holds = await findRecords(engine, [path], userId).then(
-      (found) => found.length > 0,
-      () => null,
-    )
-    if (holds === null) unreadable.push(path)
-    if (holds !== true) continue
-    await lake.remove(path)
-    await forgetSwapped(database.pool, path)
-    removed++
-    options.onStep?.(`${removed} old files removed`)
+  const waiting: string[] = []
+  let filesRemoved = 0
+  for (let from = 0; from < old.length; from += lookedThroughAtOnce) {
+    for await (const { path, holds } of holdersAmong(options, old.slice(from, from + lookedThroughAtOnce), userId)) {
+      if (!holds) unreadable.push(path)
+      else if (young.has(path)) waiting.push(path)
+      else {
+        await lake.remove(path)
+        await forgetSwapped(database.pool, path)
+        filesRemoved++
+        options.onStep?.(`${filesRemoved} old files removed`)
+      }
+    }
   }
-  return { removed, unreadable }
+  return { filesRemoved, unreadable, waiting }
+}
+
+/** Of every topic, what the lake has and the register does not know, or knows as given up; and which of them an archiver or an import may be about to register. */
+async function oldFiles({ database, lake, topics, orphanAfterMs }: EraseOptions): Promise<{ old: readonly string[]; young: ReadonlySet<string> }> {
+  const stale = await readStalePending(database.pool)
+  const given = new Set([...(await readSwappedPaths(database.pool)), ...stale])
+  const old = new Set<string>()
+  const young = new Set<string>()
+  for (const path of given) if ((await lake.stat(path)) !== null) old.add(path)
+  for (const topic of topics) {
+    for (const prefix of [`${topic}/`, `${orphanFolder}${topic}/`]) {
+      for await (const { path, modifiedMs } of lake.list(prefix)) {
+        old.add(path)
+        if (!given.has(path) && prefix === `${topic}/` && modifiedMs > Date.now() - orphanAfterMs) young.add(path)
+      }
+    }
+  }
+  const known = await registeredPaths(database.pool, [...old])
+  for (const path of stale) known.delete(path)
+  return { old: [...old].filter((path) => !known.has(path)).sort(), young }
+}
+
+/** The files that hold the person, and those of which it cannot be told. */
+async function* holdersAmong(options: EraseOptions, paths: readonly string[], userId: string): AsyncGenerator<{ readonly path: string; readonly holds: boolean }> {
+  options.signal.throwIfAborted()
+  const found = await findUnlessUnreadable(options, paths, userId)
+  if (found?.length === 0) return
+  if (paths.length === 1) yield { path: paths[0]!, holds: found !== null }
+  else for (const some of suspectsOf(paths, found)) yield* holdersAmong(options, some, userId)
+}
+
+/** Null where one of the files cannot be read. */
+async function findUnlessUnreadable({ engine }: EraseOptions, paths: readonly string[], userId: string): Promise<readonly Position[] | null> {
+  try {
+    return await findRecords(engine, paths, userId)
+  } catch {
+    // An engine that is away has said nothing of any file.
+    await allRows(engine.query('SELECT 1 AS one'))
+    return null
+  }
+}
+
+/** Which to look at again: by their names one by one, in halves where names do not tell. */
+function suspectsOf(paths: readonly string[], found: readonly Position[] | null): readonly (readonly string[])[] {
+  const suspects = new Set<string>()
+  for (const position of found ?? []) {
+    const holders = paths.filter((path) => mayHold(path, position))
+    if (holders.length === 0) found = null
+    for (const path of holders) suspects.add(path)
+  }
+  if (found !== null) return [...suspects].map((path) => [path])
+  const half = Math.ceil(paths.length / 2)
+  return [paths.slice(0, half), paths.slice(half)]
+}
+
+/** A file's name says its range (`archive.ts`), but not whether the records were blanked. */
+function mayHold(path: string, [partition, offset]: Position): boolean {
+  const [ofPartition, from, to] = path.slice(path.lastIndexOf('/') + 1).split('+').slice(1, 4).map(Number)
+  return ofPartition === partition && from! <= offset && offset < to!
 }

@@ -34,10 +34,12 @@ export function addErase(program: Command): void {
         const { archiveEnds } = await import('#store/register.ts')
         const progress = new Progress(options.quiet === true)
         const shared = await batchOptions(environment, signal)
+        const { orphanAfterMinutes } = environment.settings
+        const orphanAfterMs = orphanAfterMinutes * 60_000
         // What is counted and not archived yet would be archived with its bytes.
         if (options.dryRun !== true) await archiveCommitted(shared)
         const erased = await eraseUser(
-          { ...shared, codec: parquetCodec, topics, sharedTopic: transactionsTopic, dryRun: options.dryRun === true, now: options.now === true, onStep: (detail) => progress.show(detail) },
+          { ...shared, codec: parquetCodec, topics, sharedTopic: transactionsTopic, dryRun: options.dryRun === true, now: options.now === true, orphanAfterMs, onStep: (detail) => progress.show(detail) },
           options.user,
         )
         const isRebuilding = options.dryRun !== true && environment.settings.searchUrl !== '' && (await rebuildSales(environment))
@@ -54,9 +56,11 @@ export function addErase(program: Command): void {
         if (options.now === true) print(`${count(erased.filesRemoved)} old files were removed.`)
         else print(`The files of before go after ${environment.settings.orphanKeepDays} days like other orphans; --now removes them at once.`)
         for (const path of erased.unreadable) print(`Could not be read, and may hold the person: ${path}`)
+        for (const path of erased.waiting) print(`Holds the person, and may be about to be registered: ${path}`)
+        if (erased.waiting.length > 0) print(`Run this again after ${orphanAfterMinutes} minutes: then they are in the archive, and blanked, or nobody's, and removed.`)
         print(
           environment.settings.logUrl.startsWith('kafka')
-            ? `The topic ${transactionsTopic} keeps its records until its own retention ends, and so do backups.`
+            ? `The topics ${topics.join(', ')} keep their records until their own retention ends, and backups what they hold.`
             : 'Backups keep what they hold, and the event log what is not archived yet.',
         )
       })

@@ -1,13 +1,17 @@
 /** Erasing a person: no file of the lake and no table holds them afterwards, and no figure moves. */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { archiveColumns } from '#batch/archive-columns.ts'
 import type { EraseOptions, Erased } from '#batch/erase.ts'
 import { eraseUser } from '#batch/erase.ts'
+import { archiveCommitted } from '#batch/archive.ts'
+import { compactArchive } from '#batch/compact.ts'
 import { readLakeRange } from '#batch/lake-range.ts'
 import { allRows } from '#batch/recompute.ts'
 import { openDecoder } from '#core/decode.ts'
+import { UnavailableError } from '#core/errors.ts'
+import type { QueryEngine } from '#core/ports.ts'
 import { parquetCodec } from '#engines/parquet.ts'
 import { hashOfUser } from '#store/erasures.ts'
 import { listFiles } from '#store/register.ts'
@@ -15,13 +19,14 @@ import { requestBuild } from '#store/search-indices.ts'
 import type { Lab } from '#test/lab.ts'
 import { openLab } from '#test/lab.ts'
 import { runLabBatch } from '#test/lab/crash.ts'
+import { importFolder, importedSale, runLabImport } from '#test/lab/imports.ts'
 import { checkExact, readMerged } from '#test/lab/merged.ts'
 import type { MeantAppend } from '#test/lab/shop-stream.ts'
 import { tablesWith } from '#test/lab/person.ts'
 import { StepWorker } from '#test/lab/step-worker.ts'
 import { MemorySearch } from '#test/lab/memory-search.ts'
 import { SearchLab } from '#test/lab/search.ts'
-import { sale } from '../../faults/setup.ts'
+import { batchOptionsOf, sale } from '../../faults/setup.ts'
 
 /** A text that nothing else holds. */
 const person = 'u-7f3a9c1e55'
@@ -42,7 +47,20 @@ async function count(): Promise<void> {
 
 function options(more: Partial<EraseOptions> = {}): EraseOptions {
   const { database, lake, engine, topic } = lab
-  return { database, lake, engine, codec: parquetCodec, topics: [topic], sharedTopic: topic, signal: new AbortController().signal, ...more }
+  return { database, lake, engine, codec: parquetCodec, topics: [topic], sharedTopic: topic, orphanAfterMs: 3_600_000, signal: new AbortController().signal, ...more }
+}
+
+/** The lab's engine but for some methods. */
+function engineWith(changed: Partial<QueryEngine>): QueryEngine {
+  const { engine } = lab
+  return {
+    attach: (...args) => engine.attach(...args),
+    detach: (table) => engine.detach(table),
+    query: (select) => engine.query(select),
+    materialize: (...args) => engine.materialize(...args),
+    [Symbol.asyncDispose]: async () => {},
+    ...changed,
+  }
 }
 
 /** The same sale by somebody else, as the person's line or as JSON. */
@@ -190,6 +208,56 @@ test('files that a running batch may read are not removed under it: the batch pu
   expect(outcome.crossCheck.summary.result).toBe('exact')
   expect(refused).toMatchObject({ code: 'conflict' })
   await eraseUser(options({ now: true }), person)
+  expect(await filesWith(person)).toEqual([])
+  await checkExact(lab)
+})
+
+test('a file that an import is about to register is left to it, and blanked by the next run; one that a crash left goes when its time is over', async () => {
+  await using folder = await importFolder()
+  const { value, meant } = saleOf('h', person)
+  const lines = [{ text: Buffer.from(value).toString(), meant: meant!.map((fact) => ({ ...fact, source: 'old-shop' })) }, importedSale('old-shop', { id: 'i' })]
+  const file = await folder.write('old.csv', lines)
+  for (const line of lines) lab.oracle.add(65_535, line.meant)
+  await expect(runLabImport(lab, { files: [file], crash: { point: 'afterFile', passes: 0 } })).rejects.toThrow('crash')
+  const [left] = await filesWith(person)
+  expect(await eraseUser(options({ now: true }), person)).toMatchObject({ filesRemoved: 0, waiting: [left!.slice(lab.lakeRoot.length + 1)] })
+  let meanwhile: Erased | null = null
+  await runLabImport(lab, { files: [file], faults: { afterFile: async () => void (meanwhile = await eraseUser(options({ now: true }), person)) } })
+  expect(meanwhile!.waiting).toHaveLength(2)
+  expect((await runLabBatch(lab)).crossCheck.summary.result).toBe('exact')
+  await checkExact(lab)
+  expect(await eraseUser(options({ now: true, orphanAfterMs: 0 }), person)).toMatchObject({ files: 1, records: 1, filesRemoved: 2, waiting: [] })
+  expect(await filesWith(person)).toEqual([])
+  await checkExact(lab)
+})
+
+test('old files are looked through many at a time; one that cannot be read is named, and an engine that is away ends the run', async () => {
+  await fill()
+  for (let n = 0; n < 40; n++) {
+    await lab.append([saleOf(`o${n}`, 'u-other')])
+    await count()
+    await archiveCommitted(batchOptionsOf(lab))
+  }
+  expect((await compactArchive(batchOptionsOf(lab))).merged.length).toBeGreaterThan(0)
+  const unreadable = `${lab.topic}/logged=2026-01/${lab.topic}+0+0-9.parquet`
+  await writeFile(join(lab.lakeRoot, unreadable), 'no table')
+  let attached = 0
+  const counting = engineWith({ attach: (...args) => (attached++, lab.engine.attach(...args)) })
+  let isAway = false
+  const leaving = engineWith({
+    attach: async (table, paths, columns) => {
+      isAway ||= paths.includes(unreadable)
+      return isAway ? Promise.reject(new UnavailableError('away')) : lab.engine.attach(table, paths, columns)
+    },
+    query: (select) => lab.engine.query(isAway ? 'SELECT 1 AS one FROM nobody_answers' : select),
+  })
+  await expect(eraseUser(options({ now: true, engine: leaving, orphanAfterMs: 0 }), person)).rejects.toThrow('nobody_answers')
+  const erased = await eraseUser(options({ now: true, engine: counting, orphanAfterMs: 0 }), person)
+  expect(erased).toMatchObject({ unreadable: [unreadable], waiting: [] })
+  expect(erased.filesRemoved).toBeGreaterThan(3)
+  // Of some fifty files, each that holds the person and the one that cannot be read cost a look of their own.
+  expect(attached).toBeLessThan(30)
+  await lab.lake.remove(unreadable)
   expect(await filesWith(person)).toEqual([])
   await checkExact(lab)
 })

@@ -37,7 +37,7 @@ async function count(...partitions: readonly number[]): Promise<void> {
 async function erase(): Promise<void> {
   const { database, lake, engine, topic } = lab
   await archiveCommitted(batchOptionsOf(lab))
-  await eraseUser({ database, lake, engine, codec: parquetCodec, topics: [topic], sharedTopic: topic, signal: new AbortController().signal }, person)
+  await eraseUser({ database, lake, engine, codec: parquetCodec, topics: [topic], sharedTopic: topic, orphanAfterMs: 3_600_000, signal: new AbortController().signal }, person)
 }
 
 /** A sale by that user, as a line. */

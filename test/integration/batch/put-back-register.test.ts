@@ -45,7 +45,7 @@ test('a compaction', async () => {
 })
 test('an erasure', async () => {
   const { database, lake, engine, topic } = lab
-  const erased = await eraseUser({ database, lake, engine, codec: parquetCodec, topics: [topic], sharedTopic: topic, signal }, '7')
+  const erased = await eraseUser({ database, lake, engine, codec: parquetCodec, topics: [topic], sharedTopic: topic, orphanAfterMs: 3_600_000, signal }, '7')
   expect(erased.records).toBe(2)
 })
 

@@ -257,8 +257,8 @@ describe.skipIf(!isThere)(`the batch layer on Kafka, HDFS and Trino${whereMissin
     expect(await tablesWith(lab, person)).toEqual(['dead_letters', 'reference_users'])
     expect(Number((await shared(`user_id = '${person}'`))[0])).toBe(3)
     const { database, lake, engine, topic } = lab
-    const erased = await eraseUser({ database, lake, engine, codec: parquetCodec, topics: [topic, ...referenceTopics], sharedTopic: topic, signal: never, now: true }, person)
-    expect(erased).toMatchObject({ records: 5, deadLetters: 1, references: 1, filesRemoved: files.length, unreadable: [] })
+    const erased = await eraseUser({ database, lake, engine, codec: parquetCodec, topics: [topic, ...referenceTopics], sharedTopic: topic, orphanAfterMs: 3_600_000, signal: never, now: true }, person)
+    expect(erased).toMatchObject({ records: 5, deadLetters: 1, references: 1, filesRemoved: files.length, unreadable: [], waiting: [] })
     expect(await hdfsFilesWith(cluster.folder, person)).toEqual([])
     expect(await tablesWith(lab, person)).toEqual([])
     expect(await shared()).toEqual(before)
