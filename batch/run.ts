@@ -254,7 +254,15 @@ async function redecode(options: RunOptions, batch: Batch, computed: Computed, f
 
 /** A stretch that took no longer is short enough for counting to wait for the next. */
 const shortStretchMs = 2_000
-const stretchesMax = 6
+/** One that took more than this of the one before was not long for the traffic's sake, and the next would not be shorter. */
+const shrinkingShare = 0.75
+const stretchesMax = 5
+
+/** Whether to follow the traffic once more before counting waits, by how long each stretch took. */
+export function wantsAnotherStretch(stretchesMs: readonly number[]): boolean {
+  const [before = Number.POSITIVE_INFINITY, last = Number.POSITIVE_INFINITY] = [stretchesMs.at(-2), stretchesMs.at(-1)]
+  return stretchesMs.length === 0 || (stretchesMs.length < stretchesMax && last > shortStretchMs && last < shrinkingShare * before)
+}
 
 /**
  * Follows the traffic stretch by stretch until little is left, then makes the last cut. From there to the publication, or to the end of this run, no flush
@@ -263,12 +271,13 @@ const stretchesMax = 6
 async function switchLogic(options: RunOptions, begun: Batch, computed: Computed): Promise<Batch> {
   const { database, decoder } = options
   let epoch = begun.epoch
-  for (let stretchMs = Number.POSITIVE_INFINITY; stretchMs > shortStretchMs && computed.stretches < stretchesMax; ) {
+  const stretchesMs: number[] = []
+  while (wantsAnotherStretch(stretchesMs)) {
     const startedAt = performance.now()
     const cut = await cutEpoch(database, decoder.logicVersion)
     await computeRange(options, begun, computed, epoch, cut.epoch)
     epoch = cut.epoch
-    stretchMs = performance.now() - startedAt
+    stretchesMs.push(performance.now() - startedAt)
   }
   await options.before?.('switch', begun)
   const cut = await cutEpoch(database, decoder.logicVersion, (client, last) => beginSwitch(client, begun.batch, last))

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openDecoder } from '#core/decode.ts'
 import type { Decoder } from '#core/decode.ts'
+import type { QueryEngine } from '#core/ports.ts'
 import { HeldError, LogicError, SwitchingError } from '#core/errors.ts'
 import { archiveCommitted } from '#batch/archive.ts'
 import { sweepOrphans } from '#batch/orphans.ts'
@@ -142,6 +143,28 @@ describe('a full run with another zone', () => {
     await pruneStore(lab.database, 1, 100_000)
     expect(figures(await checkElsewhere(shop.elsewhere))).toEqual(exact)
     expect((await readPointer(lab.database.pool)).batch).toBe(after.batch.batch)
+  })
+
+  test('in a quiet shop counting waits for no query over files that are not there', async () => {
+    const shop = openShop(25)
+    await shop.send(40)
+    await countAll()
+    await runLabBatch(lab)
+    const asked: string[] = []
+    const { engine } = lab
+    const counting: QueryEngine = {
+      attach: (...args) => engine.attach(...args),
+      detach: (table) => engine.detach(table),
+      query: (select) => engine.query(select),
+      materialize: (select, into) => (asked.push(into.split('/').at(-1)!), engine.materialize(select, into)),
+      [Symbol.asyncDispose]: async () => {},
+    }
+    expect((await runElsewhere({ engine: counting })).crossCheck.summary.logic?.changed).toBeGreaterThan(20)
+    expect(asked).toEqual(['counted_events'])
+    await checkElsewhere(shop.elsewhere)
+    expect((await runLabBatch(labWith(auckland), { engine: counting })).crossCheck.summary.result).toBe('exact')
+    expect(asked).toHaveLength(1)
+    await checkElsewhere(shop.elsewhere)
   })
 
   test('a crash at any step leaves the old zone: counting goes on with it, figures are exact, and the next run takes the new one into use', async () => {
