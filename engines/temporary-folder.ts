@@ -4,21 +4,22 @@
  *
  * Nobody may lose a folder while he lives, so the owner stands in the folder's name: process id, start of the process, place, and a random part. A name comes
  * into being with its folder, so no folder is ever seen without its owner, and none recurs: who removes one that another has removed already removes nothing.
- * The place is the boot and the namespaces in which process ids and starts mean what they say. Whether a process of another container, machine or boot
- * still runs cannot be told from here; its folder is left to the processes of its place.
+ * The place is the boot and the namespaces in which process ids and starts mean what they say. Of a process of another container or boot its sign of life
+ * tells whether it still runs; where that tells nothing, as on a disk that machines share, the folder is left to the processes of its place.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { lstat, mkdir, readFile, readdir, readlink, rm } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isRunning, startOf } from './process-identity.mjs'
+import { giveSign, isOwnerDead } from './sign-of-life.ts'
 
 export type TemporaryFolder = AsyncDisposable & { readonly path: string }
 
 export type TemporaryFolderOptions = {
   /** Made where it is missing. Default: the system's. */
   readonly parent?: string
-  /** What has to be done before an abandoned folder may be removed; where it throws, the folder stays. */
+  /** What has to be done before an abandoned folder may be removed, which can be done in its own place only; where it throws, the folder stays. */
   readonly beforeRemoval?: (path: string) => Promise<unknown>
 }
 
@@ -35,7 +36,14 @@ export async function openTemporaryFolder(kind: string, { parent = tmpdir(), bef
   await removeAbandoned(parent, prefix, place, beforeRemoval)
   const path = join(parent, `${prefix}${process.pid}.${startOf(process.pid) ?? 'unknown'}.${place}.${randomUUID().slice(0, 13)}`)
   await mkdir(path, { mode: 0o700 })
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) }
+  const sign = await giveSign(path)
+  return {
+    path,
+    [Symbol.asyncDispose]: async () => {
+      sign?.close()
+      await rm(path, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
 }
 
 /** What stands in the way of tidying up is no reason to fail: the folder stays for the next time. */
@@ -44,7 +52,7 @@ async function removeAbandoned(parent: string, prefix: string, place: string, be
     if (!name.startsWith(prefix)) continue
     const path = join(parent, name)
     try {
-      if (!(await isAbandoned(path, name.slice(prefix.length), place))) continue
+      if (!(await isOurs(path)) || !(await isAbandoned(path, name.slice(prefix.length), place, beforeRemoval === undefined))) continue
       await beforeRemoval?.(path)
       await rm(path, { recursive: true, force: true })
     } catch {
@@ -53,10 +61,11 @@ async function removeAbandoned(parent: string, prefix: string, place: string, be
   }
 }
 
-async function isAbandoned(path: string, owner: string, ourPlace: string): Promise<boolean> {
+async function isAbandoned(path: string, owner: string, ourPlace: string, mayBeElsewhere: boolean): Promise<boolean> {
   const { 1: pid, 2: started, 3: place } = /^(\d+)\.([\w-]+)\.(\w+)\.[\w-]+$/.exec(owner) ?? []
-  if (pid === undefined || started === undefined) return /^[A-Za-z0-9]{6}$/.test(owner) && (await isOurs(path)) && (await isOld(path))
-  return place === ourPlace && place !== unknownPlace && !isRunning(Number(pid), started) && isOurs(path)
+  if (pid === undefined || started === undefined) return /^[A-Za-z0-9]{6}$/.test(owner) && isOld(path)
+  if (place === ourPlace && place !== unknownPlace) return !isRunning(Number(pid), started)
+  return mayBeElsewhere && isOwnerDead(path)
 }
 
 /** In a folder for everyone, a folder of that name may be anyone's, and what is removed in it might be exchanged meanwhile. */

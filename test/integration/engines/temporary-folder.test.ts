@@ -1,19 +1,23 @@
 /** What a kill leaves in temporary folders, who removes it, and whose folders nobody touches. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openDiskLake } from '#engines/disk-lake.ts'
 import { openDuckDb } from '#engines/duckdb.ts'
+import { signName } from '#engines/sign-of-life.ts'
 import { namelessDaysMax, openTemporaryFolder } from '#engines/temporary-folder.ts'
 import { waitUntil } from '#test/wait-until.ts'
 
 const child = fileURLToPath(new URL('./temporary-folder-child.ts', import.meta.url))
 const dayMs = 86_400_000
+/** A process with an own number for every process, as in a container; it is killed with its parent. */
+const container = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc']
+const withoutContainers = process.platform !== 'linux' || spawnSync(container[0]!, [...container.slice(1), 'true']).status !== 0
 
 let folder: string
 let temp: string
@@ -37,9 +41,10 @@ async function kill(process: ChildProcess): Promise<void> {
 }
 
 /** A process that has opened DuckDB; resolves to it and the name of its folder. */
-async function runOwner(isSpilling: boolean): Promise<{ process: ChildProcess; name: string }> {
+async function runOwner(isSpilling: boolean, within: readonly string[] = []): Promise<{ process: ChildProcess; name: string }> {
   const before = await readdir(temp)
-  const owner = spawn(process.execPath, [child, folder, isSpilling ? 'spilling' : 'idle'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [program, ...options] = [...within, process.execPath, child, folder, isSpilling ? 'spilling' : 'idle'] as const
+  const owner = spawn(program, options, { stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(owner)
   let said = ''
   owner.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
@@ -47,6 +52,10 @@ async function runOwner(isSpilling: boolean): Promise<{ process: ChildProcess; n
   const [name, ...others] = (await readdir(temp)).filter((one) => !before.includes(one))
   expect(others).toEqual([])
   return { process: owner, name: name! }
+}
+
+async function spilledInto(name: string): Promise<string[]> {
+  return (await readdir(join(temp, name))).filter((one) => one !== signName)
 }
 
 async function openAndClose(): Promise<void> {
@@ -58,16 +67,48 @@ describe('the next opening of DuckDB', () => {
     const killed = await runOwner(isSpilling)
     const living = await runOwner(true)
     expect((await readdir(temp)).sort()).toEqual([killed.name, living.name].sort())
-    expect((await readdir(join(temp, killed.name))).length > 0).toBe(isSpilling)
+    expect((await spilledInto(killed.name)).length > 0).toBe(isSpilling)
     await kill(killed.process)
-    const spilled = await readdir(join(temp, living.name))
+    const spilled = await spilledInto(living.name)
     expect(spilled.length).toBeGreaterThan(0)
     await openAndClose()
     expect(await readdir(temp)).toEqual([living.name])
-    expect(await readdir(join(temp, living.name))).toEqual(spilled)
+    expect(await spilledInto(living.name)).toEqual(spilled)
     await kill(living.process)
     await openAndClose()
     expect(await readdir(temp)).toEqual([])
+  })
+
+  test.skipIf(withoutContainers)('does so between containers that share a folder (enabled by the right to "unshare --pid", as root has it)', async () => {
+    const killed = await runOwner(true)
+    const outside = await runOwner(false)
+    await kill(killed.process)
+    const inside = await runOwner(true, container)
+    expect((await readdir(temp)).sort()).toEqual([outside.name, inside.name].sort())
+    await openAndClose()
+    expect((await readdir(temp)).sort()).toEqual([outside.name, inside.name].sort())
+    expect((await spilledInto(inside.name)).length).toBeGreaterThan(0)
+    await kill(inside.process)
+    await waitUntil('the folder of the killed container to be removed', async () => {
+      await openAndClose()
+      return (await readdir(temp)).join() === outside.name
+    })
+  })
+
+  test.skipIf(process.platform !== 'linux')('removes what a process of an earlier boot left, and nothing of one that gives a sign of life', async () => {
+    const owner = await runOwner(true)
+    const elsewhere = owner.name.replace(/\.\w{12}\./, '.0123456789ab.')
+    expect(elsewhere).not.toBe(owner.name)
+    await rename(join(temp, owner.name), join(temp, elsewhere))
+    owner.process.kill('SIGSTOP')
+    await openAndClose()
+    expect(await readdir(temp)).toEqual([elsewhere])
+    await kill(owner.process)
+    // What has to be done before could only be done there.
+    await using _other = await openTemporaryFolder('duckdb', { parent: temp, beforeRemoval: async () => undefined })
+    expect(await readdir(temp)).toContain(elsewhere)
+    await openAndClose()
+    expect(await readdir(temp)).not.toContain(elsewhere)
   })
 
   test('is disturbed by no other one, nor disturbs it', async () => {
@@ -102,7 +143,7 @@ describe('a folder', () => {
     expect(await namesKept(earlier)).toEqual(process.platform === 'win32' ? [earlier, name].sort() : [name])
   })
 
-  test('of a process in another container, or on another machine, is left to it', async () => {
+  test('of a process in another container, or on another machine, that gave no sign is left to it', async () => {
     const dead = await nameOfDead()
     const elsewhere = await nameOfDead('0123456789ab')
     const nowhere = await nameOfDead('unknown')
