@@ -24,7 +24,10 @@ import { addStatus } from './commands/status.ts'
 import { addUp } from './commands/up.ts'
 import { addVerify } from './commands/verify.ts'
 import { exitCodes } from './command.ts'
+import { outliveReaders } from './output.ts'
 import { version } from './version.ts'
+
+outliveReaders()
 
 const program = new Command('tidemark')
   .description('An exact data lake for shop events: live and batch figures merged to the penny, each with its receipt.')

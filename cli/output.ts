@@ -1,5 +1,25 @@
 /** What commands print: results on standard output, everything else on standard error. */
 
+let isLeft = false
+
+/**
+ * A reader may leave early, as `head` and `grep -q` do: what is printed from then on goes nowhere, and the command does the rest of its work and ends as
+ * ever. Unheard, the error would end it in the midst of a batch.
+ */
+export function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      if (stream === process.stdout) isLeft = true
+    })
+  }
+}
+
+/** Nobody reads standard output any more: what only prints may end. */
+export function isReaderGone(): boolean {
+  return isLeft
+}
+
 /** A number with thousands separators; null is one that nobody knows. */
 export function count(value: number | bigint | null): string {
   return value === null ? 'unknown' : value.toLocaleString('en-GB')

@@ -12,7 +12,7 @@ import { logFile } from '../engines/state.ts'
 import type { Engines } from '../engines/status.ts'
 import { engineStatus, runningEngines, whatIsMissing } from '../engines/status.ts'
 import { stopEngines } from '../engines/stop.ts'
-import { Progress, print, printJson, printTable } from '../output.ts'
+import { Progress, isReaderGone, print, printJson, printTable } from '../output.ts'
 import { controlProcess } from '../process-control.ts'
 
 type UpOptions = CommonOptions & { readonly nodes?: string; readonly cache?: string }
@@ -154,7 +154,7 @@ async function logs(name: string, options: LogsOptions): Promise<void> {
 /** Prints what is appended until aborted; a file that was begun anew is followed from its beginning. */
 async function follow(file: string, signal: AbortSignal): Promise<void> {
   let position = existsSync(file) ? statSync(file).size : 0
-  while (!signal.aborted) {
+  while (!signal.aborted && !isReaderGone()) {
     const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
     if (size < position) position = 0
     if (size > position) {
