@@ -26,6 +26,7 @@ const betweenCuts = 'test/integration/batch/between-cuts.test.ts'
 const compaction = 'test/faults/compaction-rows.test.ts'
 const sources = 'test/integration/batch/sources.test.ts'
 const logicChange = 'test/integration/batch/logic-change.test.ts'
+const restatedUnits = 'test/unit/core/restate.test.ts'
 const erasing = 'test/integration/batch/erase.test.ts'
 const layerLaws = 'test/integration/laws/layers.test.ts'
 const agreement = 'test/unit/generator/decoder-agreement.test.ts'
@@ -157,4 +158,6 @@ export const mutants: readonly Mutant[] = [
   { name: '99-backfill-mailed', breaks: 'a backfill is mailed', caughtBy: [by(deliveries, 'only news goes out by itself')] },
   { name: '100-old-ids-of-the-partition-alone', breaks: 'an older copy counts again where it lies in another partition', caughtBy: [by(incremental, 'a copy of every age and from every partition is found, in its file and in no other')] },
   { name: '102-folder-of-the-living-removed', breaks: 'a temporary folder is removed while its owner lives', caughtBy: [by(temporaryFolders, 'and keeps that of a living one')] },
+  { name: '103-file-of-an-import-removed', breaks: 'an erasure removes a file that an import is about to register', caughtBy: [by(erasing, 'a file that an import is about to register is left to it')] },
+  { name: '104-cause-of-no-total-unnamed', breaks: 'other logic is no cause where the total stays', caughtBy: [by(restatedUnits, 'other logic that moves figures between the days of a month is named'), by(restatedUnits, 'where other logic takes away what a late sale brings')] },
 ]
