@@ -241,9 +241,9 @@ async function findUnlessUnreadable({ engine }: EraseOptions, paths: readonly st
   }
 }
 
-/** Which to look at again: by their names one by one, in halves where names do not tell. */
+/** Which to look at again: by their names one by one, in halves where names do not tell. A name that says no range tells nothing, beside whatever others. */
 function suspectsOf(paths: readonly string[], found: readonly Position[] | null): readonly (readonly string[])[] {
-  const suspects = new Set<string>()
+  const suspects = new Set(paths.filter((path) => rangeOf(path) === null))
   for (const position of found ?? []) {
     const holders = paths.filter((path) => mayHold(path, position))
     if (holders.length === 0) found = null
@@ -256,6 +256,12 @@ function suspectsOf(paths: readonly string[], found: readonly Position[] | null)
 
 /** A file's name says its range (`archive.ts`), but not whether the records were blanked. */
 function mayHold(path: string, [partition, offset]: Position): boolean {
-  const [ofPartition, from, to] = path.slice(path.lastIndexOf('/') + 1).split('+').slice(1, 4).map(Number)
-  return ofPartition === partition && from! <= offset && offset < to!
+  const range = rangeOf(path)
+  return range !== null && range.partition === partition && range.from <= offset && offset < range.to
+}
+
+/** Null of what was never finished: its name says nothing of what it holds. */
+function rangeOf(path: string): { readonly partition: number; readonly from: number; readonly to: number } | null {
+  const [, partition, from, to] = /^[^+]+\+(\d+)\+(\d+)\+(\d+)\+[^+]+\.parquet$/.exec(path.slice(path.lastIndexOf('/') + 1)) ?? []
+  return to === undefined ? null : { partition: Number(partition), from: Number(from), to: Number(to) }
 }

@@ -254,8 +254,8 @@ async function redecode(options: RunOptions, batch: Batch, computed: Computed, f
 
 /** A stretch that took no longer is short enough for counting to wait for the next. */
 const shortStretchMs = 2_000
-/** One that took more than this of the one before was not long for the traffic's sake, and the next would not be shorter. */
-const shrinkingShare = 0.75
+/** One that took more than this of the one before was hardly long for the traffic's sake, and the next would hardly be shorter. */
+const shrinkingShare = 0.9
 const stretchesMax = 5
 
 /** Whether to follow the traffic once more before counting waits, by how long each stretch took. */

@@ -21,6 +21,8 @@ const healthyAfterMs = 30_000
 const readyWithinMs = 60_000
 const stopWithinMs = 10_000
 const logBytesMax = 20 * 1024 * 1024
+/** What a machine lacks now and may have in a moment: processes, memory, open files, a program or folder that is being installed. */
+const passingObstacles: ReadonlySet<unknown> = new Set(['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ENOENT'])
 const obstacleFix = 'See how many processes and open files this user may have (ulimit -u, ulimit -n), and how much memory is free.'
 
 export type Ready = { readonly ready: true; readonly url?: string }
@@ -94,7 +96,7 @@ class Layer {
       reject: () => {
         this.#startup = null
         this.#stopping = true
-        reject(new UnavailableError(this.#obstacle === null ? `The ${this.name} layer did not start; ${this.#logFile} says why.` : `The ${this.name} layer cannot be started (${this.#obstacle}). ${obstacleFix}`))
+        reject(new UnavailableError(this.#obstacle === null ? `The ${this.name} layer did not start; ${this.#logFile} says why.` : `The ${this.name} layer cannot be started (${this.#obstacle}).`))
       },
     }
     this.#spawn()
@@ -105,7 +107,11 @@ class Layer {
     this.#stopping = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     const child = this.#child
-    if (child === null || child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child === null || child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
+      // Nobody is left who could say that it is ready.
+      this.#startup?.reject()
+      return
+    }
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => child.kill('SIGKILL'), stopWithinMs)
       child.once('exit', () => {
@@ -155,10 +161,11 @@ class Layer {
     }
   }
 
-  /** No process came of it, so its log says nothing. What the machine lacks (processes, open files, memory) it may have in a moment. */
+  /** No process came of it, so its log says nothing. */
   #tryAgain(startedAt: number, thrown: unknown): void {
     this.#child = null
     this.#obstacle = messageOf(thrown)
+    if (!passingObstacles.has((thrown as { code?: unknown }).code)) this.#startup?.reject()
     if (this.#stopping) return
     this.#restartMs = pauseAfter(startedAt, this.#restartMs)
     this.#options.say(`The ${this.name} layer cannot be started (${this.#obstacle}); trying again in ${this.#restartMs / 1000} s. ${obstacleFix}`)

@@ -18,7 +18,8 @@ const localFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x912
 
 /** Resolves to what takes the sign away again; null where none can be given. */
 export async function giveSign(folder: string): Promise<Server | null> {
-  if (process.platform !== 'linux') return null
+  // Its owner alone knows that the disk is another machine's: there it looks like one of its own.
+  if (process.platform !== 'linux' || !localFileSystems.has((await statfs(folder)).type)) return null
   const server = createServer((asking) => asking.destroy()).unref()
   server.on('error', () => undefined)
   // No other has this name: at its end the server removes the address that it was given, and the number in it may be another folder's by then.

@@ -23,9 +23,6 @@ export type TemporaryFolderOptions = {
   readonly beforeRemoval?: (path: string) => Promise<unknown>
 }
 
-/** Earlier versions named no owner. Nothing that needs such a folder runs so long without writing into it. */
-export const namelessDaysMax = 7
-const namelessMsMax = namelessDaysMax * 86_400_000
 const unknownPlace = 'unknown'
 
 /** Makes the folder `tidemark-<kind>-…`, for this user alone, having removed those of the kind whose owners are dead. Rejects with the disk's own errors. */
@@ -48,7 +45,7 @@ export async function openTemporaryFolder(kind: string, { parent = tmpdir(), bef
 
 /** What stands in the way of tidying up is no reason to fail: the folder stays for the next time. */
 async function removeAbandoned(parent: string, prefix: string, place: string, beforeRemoval?: (path: string) => Promise<unknown>): Promise<void> {
-  for (const name of await readdir(parent)) {
+  for (const name of await readdir(parent).catch(() => [])) {
     if (!name.startsWith(prefix)) continue
     const path = join(parent, name)
     try {
@@ -63,7 +60,7 @@ async function removeAbandoned(parent: string, prefix: string, place: string, be
 
 async function isAbandoned(path: string, owner: string, ourPlace: string, mayBeElsewhere: boolean): Promise<boolean> {
   const { 1: pid, 2: started, 3: place } = /^(\d+)\.([\w-]+)\.(\w+)\.[\w-]+$/.exec(owner) ?? []
-  if (pid === undefined || started === undefined) return /^[A-Za-z0-9]{6}$/.test(owner) && isOld(path)
+  if (pid === undefined || started === undefined) return false
   if (place === ourPlace && place !== unknownPlace) return !isRunning(Number(pid), started)
   return mayBeElsewhere && isOwnerDead(path)
 }
@@ -74,15 +71,12 @@ async function isOurs(path: string): Promise<boolean> {
   return stats.isDirectory() && (process.getuid === undefined || stats.uid === process.getuid())
 }
 
-async function isOld(path: string): Promise<boolean> {
-  const changed = await Promise.all([path, ...(await readdir(path)).map((name) => join(path, name))].map(async (one) => (await lstat(one)).mtimeMs))
-  return Date.now() - Math.max(...changed) > namelessMsMax
-}
-
 /** Alike for two processes only if each can tell whether the other runs. */
 async function readPlace(): Promise<string> {
   if (process.platform !== 'linux') return digestOf(hostname())
   try {
+    // Where /proc is that of an outer namespace, its numbers are other processes'.
+    if ((await readlink('/proc/self')) !== String(process.pid)) return unknownPlace
     const boot = await readFile('/proc/sys/kernel/random/boot_id', 'latin1')
     // Starts are counted in the time of the reader's own namespace; kernels before 5.6 have one time for all.
     return digestOf(`${boot} ${await readlink('/proc/self/ns/pid')} ${await readlink('/proc/self/ns/time').catch(() => '')}`)

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { parquetCodec } from '#engines/parquet.ts'
 import type { CommonOptions } from '../command.ts'
-import { onEnvironment, withCommonOptions } from '../command.ts'
+import { exitCodes, onEnvironment, withCommonOptions } from '../command.ts'
 import type { Environment } from '../environment.ts'
 import { topics, transactionsTopic } from '../environment.ts'
 import { Progress, count, print, printJson } from '../output.ts'
@@ -24,8 +24,8 @@ export function addErase(program: Command): void {
     .description('blank one person: their id, and the original bytes of their records, in archive, tables and search; no figure changes')
     .requiredOption('--user <id>', 'as events carry it')
     .option('--dry-run', 'count what would be blanked')
-    .option('--now', 'remove old files and archived records of the embedded log at once, not after their grace')
-    .addHelpText('after', '\nExamples:\n  ./tidemark erase --user 1001 --dry-run\n  ./tidemark erase --user 1001 --now\n\nAn interrupted run goes on when started again. Free text of records is not searched for the id.')
+    .option('--now', 'remove old files and archived records of the embedded log at once, not after their grace; what may be about to be registered is named and waits')
+    .addHelpText('after', '\nExamples:\n  ./tidemark erase --user 1001 --dry-run\n  ./tidemark erase --user 1001 --now\n\nAn interrupted run goes on when started again. Free text of records is not searched for the id.\nExits with 4 where files are left that hold the person, or may: they are named.')
     .action(async (options: EraseCommandOptions) => {
       await onEnvironment(options, 'erase', async (environment, { signal }) => {
         const { archiveCommitted } = await import('#batch/archive.ts')
@@ -48,6 +48,7 @@ export function addErase(program: Command): void {
           for (const topic of topics) await log.prune(topic, await archiveEnds(environment.database.pool, topic), Date.now())
         }
         progress.done(options.dryRun === true ? 'counted' : `erased after ${progress.seconds.toFixed(1)} s`)
+        if (erased.waiting.length + erased.unreadable.length > 0) process.exitCode = exitCodes.unavailable
         if (options.json === true) return printJson({ ...erased, salesRebuilt: isRebuilding })
         const would = options.dryRun === true ? 'would be' : 'were'
         print(`${count(erased.records)} records in ${count(erased.files)} files of the archive ${would} blanked, ${count(erased.deadLetters)} dead letters, ${count(erased.references)} reference rows. No figure changes.`)

@@ -1,5 +1,5 @@
 /** A machine that gives no process for a layer, for a while or for good: `up` goes on, says so, and tries again. */
-import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
@@ -62,9 +62,24 @@ test('so is one that could not be given a log to write to', async () => {
 test('one that is refused while all is stopped is not waited for, nor tried again', { skip: process.platform === 'win32' }, async () => {
   await mkdir(logDirectory)
   process.execPath = join(folder, 'node')
-  void startLayer()
+  const started = startLayer()
   // In the same turn: what becomes of the attempt is not known yet.
   await supervisor[Symbol.asyncDispose]()
+  expect(await started).toBeInstanceOf(UnavailableError)
   await setImmediate()
+  expect(said).toEqual([])
+})
+
+test('nor is one that waits for its next attempt when all is stopped', async () => {
+  const started = startLayer()
+  await waitUntil('a line on what is in the way', () => said[0])
+  await supervisor[Symbol.asyncDispose]()
+  expect(await started).toBeInstanceOf(UnavailableError)
+})
+
+test('what no time will mend ends the start at once, with its reason', async () => {
+  await writeFile(logDirectory, 'a file')
+  const refusal = await startLayer()
+  expect((refusal as Error).message).toMatch(/^The speed layer cannot be started \(ENOTDIR: .*\)\.$/)
   expect(said).toEqual([])
 })

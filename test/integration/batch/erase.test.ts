@@ -1,6 +1,7 @@
 /** Erasing a person: no file of the lake and no table holds them afterwards, and no figure moves. */
-import { readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { copyFile, readdir, readFile, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { archiveColumns } from '#batch/archive-columns.ts'
 import type { EraseOptions, Erased } from '#batch/erase.ts'
@@ -93,7 +94,7 @@ async function filesWith(text: string): Promise<string[]> {
     // The lake is not cleared between two tests, and each has a topic of its own.
     if (!path.includes(lab.topic) && !path.includes('/batches/')) continue
     if ((await readFile(path)).includes(text)) found.push(path)
-    else if (path.endsWith('.parquet') && path.includes(`/${lab.topic}/`)) {
+    else if (/\.(parquet|tmp)$/.test(path) && path.includes(`/${lab.topic}/`)) {
       await lab.engine.attach('looked_at', [path.slice(lab.lakeRoot.length + 1)], archiveColumns)
       const columns = archiveColumns.map(({ name, type }) => (type === 'bytes' ? `decode(${name})` : `CAST(${name} AS varchar)`))
       const rows = await allRows(lab.engine.query(`SELECT 1 AS one FROM looked_at WHERE ${columns.map((column) => `contains(coalesce(${column}, ''), '${text}')`).join(' OR ')}`))
@@ -116,9 +117,15 @@ test('an erased person is in no file of the lake and in no table; figures, copie
   expect(await eraseUser(options({ dryRun: true }), person)).toMatchObject(everything)
   expect(await listFiles(lab.database.pool, 0, 10)).toEqual(files)
 
+  // As a crash leaves it that came between the verifying of a file and its renaming.
+  const [whole] = await filesWith(person)
+  const unfinished = join(dirname(whole!), `_${randomUUID()}.tmp`)
+  await copyFile(whole!, unfinished)
+  await utimes(unfinished, new Date(0), new Date(0))
+
   const erased = await eraseUser(options({ now: true }), person)
-  expect(erased).toMatchObject({ ...everything, unreadable: [] })
-  expect(erased.filesRemoved).toBe(erased.files)
+  expect(erased).toMatchObject({ ...everything, unreadable: [], waiting: [] })
+  expect(erased.filesRemoved).toBe(erased.files + 1)
   expect(await filesWith(person)).toEqual([])
   expect(await filesWith('u-other')).not.toEqual([])
   expect(await tablesWith(lab, person)).toEqual([])
