@@ -78,6 +78,7 @@ export class GroupMember {
     const { closed } = options.link
     const close = (): void => this.stop(new UnavailableError('The event log was closed.'))
     closed.addEventListener('abort', close, { once: true })
+    if (closed.aborted) close()
     this.offers.stopped.addEventListener('abort', () => closed.removeEventListener('abort', close), { once: true })
   }
 

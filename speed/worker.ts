@@ -159,6 +159,8 @@ class SpeedWorker {
     const read = new AbortController()
     const stop = (): void => read.abort()
     signal.addEventListener('abort', stop, { once: true })
+    // What was aborted while the partitions were opened tells nobody who listens from now on.
+    if (signal.aborted) stop()
     const reading = refills.length === 0 ? log.read(topic, positions, { signal: read.signal }) : readRefilled(log, topic, positions, refills, read.signal)
     const batches = reading[Symbol.asyncIterator]()
     const flusher = new Flusher(this.#options, accumulator, (records, reached) => {

@@ -89,6 +89,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   const logLoading = logSchema === null ? null : loadingName(logSchema)
   await using session = await openLoader(url)
   await using database = openDatabase({ url, schema: loading, connectionsMax: 2, applicationName: 'tidemark restore' })
+  signal.throwIfAborted()
   const stop = (): void => void session.end()
   signal.addEventListener('abort', stop, { once: true })
   try {

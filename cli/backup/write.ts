@@ -68,6 +68,7 @@ async function fill(directory: string, options: BackupOptions): Promise<Manifest
   {
     await using snapshot = await openSnapshot(database.url)
     // A table of millions of rows is one statement: it ends with its session.
+    signal.throwIfAborted()
     const stop = (): void => void snapshot.end()
     signal.addEventListener('abort', stop, { once: true })
     try {

@@ -7,6 +7,7 @@ import type { Expectation } from './verdict.ts'
 
 export type Mutant = Expectation & { readonly name: string; readonly breaks: string }
 
+const workerStop = 'test/integration/speed/worker-stop.test.ts'
 const speedRows = 'test/faults/speed-rows.test.ts'
 const dataRows = 'test/faults/data-rows.test.ts'
 const lakeRows = 'test/faults/lake-rows.test.ts'
@@ -160,4 +161,5 @@ export const mutants: readonly Mutant[] = [
   { name: '102-folder-of-the-living-removed', breaks: 'a temporary folder is removed while its owner lives', caughtBy: [by(temporaryFolders, 'and keeps that of a living one')] },
   { name: '103-file-of-an-import-removed', breaks: 'an erasure removes a file that an import is about to register', caughtBy: [by(erasing, 'a file that an import is about to register is left to it')] },
   { name: '104-cause-of-no-total-unnamed', breaks: 'other logic is no cause where the total stays', caughtBy: [by(restatedUnits, 'other logic that moves figures between the days of a month is named'), by(restatedUnits, 'where other logic takes away what a late sale brings')] },
+  { name: '105-stop-while-opening-unheard', breaks: 'a worker that is told to stop while it opens its partitions reads on for ever', caughtBy: [by(workerStop, 'a worker ends whenever it is told to while it opens its partitions')], noticedWith: 'Error' },
 ]
