@@ -30,8 +30,8 @@ test('is found by the last record that was counted, named, and nothing is added'
   const opening = StepWorker.open(other, [0, 1])
   await expect(opening).rejects.toBeInstanceOf(LossError)
   await expect(opening).rejects.toThrow(/Partition 1 of .* holds another record at 1 /)
-  expect(await readMerged(lab)).toEqual(before)
-  await checkExact(lab)
+  expect(await readMerged(other)).toEqual(before)
+  await checkExact(other)
 })
 
 test('is found by an end below what was counted', async () => {
