@@ -113,7 +113,6 @@ async function checkSame(connection: DuckDBConnection, ourFile: string): Promise
   assert.deepEqual(read.getRows()[0], [BigInt(rowCount), BigInt(amounts), BigInt(rowCount)])
 }
 
-
 /** A fixed mixing of the row number, so that every run writes the same rows. */
 function scramble(row: number): number {
   let mixed = Math.imul(row ^ (row >>> 16), 0x45d9f3b)

@@ -67,8 +67,8 @@ async function fill(directory: string, options: BackupOptions): Promise<Manifest
   let files: RegisteredFile[]
   {
     await using snapshot = await openSnapshot(database.url)
-    // A table of millions of rows is one statement: it ends with its session.
     signal.throwIfAborted()
+    // A table of millions of rows is one statement: it ends with its session.
     const stop = (): void => void snapshot.end()
     signal.addEventListener('abort', stop, { once: true })
     try {
