@@ -9,4 +9,5 @@ const engine = await openDuckDb({ lake, tempDirectory: join(folder, 'temp'), mem
 const rows = engine.query('SELECT CAST(hash(range) AS varchar) AS text FROM range(1500000) ORDER BY text DESC')[Symbol.asyncIterator]()
 if (isSpilling === 'spilling') await rows.next()
 process.stdout.write('ready\n')
-setInterval(() => undefined, 1_000)
+// Held, or the collector of garbage closes the result, and its spilled files with it.
+setInterval(() => [engine, rows], 1_000)
