@@ -25,7 +25,7 @@ export type KafkaSettings = {
   readonly requestTimeoutMs: number
 }
 
-/** The peer is silent, gone, or was left. */
+/** The peer is silent, gone, was left, or speaks something else. */
 export class ConnectionFailure extends Error {}
 
 const silent = loggers.createLogger({ level: 0, logCreator: () => () => undefined })
@@ -62,6 +62,15 @@ export class KafkaConnection {
     requestQueue.scheduleCheckPendingRequests = () => {
       if (requestQueue.pending.length > 0 || requestQueue.throttledUntil > Date.now()) schedule()
     }
+    // What it throws here nobody else would catch.
+    const processData = this.#connection.processData.bind(this.#connection)
+    this.#connection.processData = (bytes) => {
+      try {
+        processData(bytes)
+      } catch (cause) {
+        this.destroy(this.#unreadable('an answer', cause))
+      }
+    }
   }
 
   /** Connected and authenticated, or a throw. Throws ConfigError where the broker is too old. */
@@ -86,11 +95,20 @@ export class KafkaConnection {
     return this.send(api, waitMs)
   }
 
-  /** Throws ConnectionFailure, or what the answer's parser throws. `waitMs` is what the broker may take on purpose. */
+  /** Throws ConnectionFailure, or the error that the answer says. `waitMs` is what the broker may take on purpose. */
   async send<T>(api: Api<T>, waitMs = 0): Promise<T> {
     if (this.#failure !== null) throw this.#failure
-    const sent = this.#connection.send({ ...api, logResponseError: false })
-    return this.#within(sent, waitMs + this.#settings.requestTimeoutMs, `wait for the answer to ${api.request.apiName}`)
+    const { request, response } = api
+    const { apiName } = request
+    const sent = this.#connection.send({
+      request,
+      response: {
+        decode: async (payload: Buffer) => this.#read(apiName, async () => response.decode(payload)),
+        parse: async (decoded) => this.#read(apiName, async () => response.parse(decoded)),
+      },
+      logResponseError: false,
+    })
+    return this.#within(sent, waitMs + this.#settings.requestTimeoutMs, `wait for the answer to ${apiName}`)
   }
 
   /** Ends it at once; what is under way fails. */
@@ -124,6 +142,22 @@ export class KafkaConnection {
       this.destroy()
     })
     return socket
+  }
+
+  async #read<T>(apiName: string, read: () => Promise<T>): Promise<T> {
+    try {
+      return await read()
+    } catch (thrown) {
+      // What the broker says is an error of kafkajs's own kind.
+      if (!(thrown instanceof RangeError || thrown instanceof TypeError)) throw thrown
+      const failure = this.#unreadable(`the answer to ${apiName}`, thrown)
+      this.destroy(failure)
+      throw failure
+    }
+  }
+
+  #unreadable(what: string, cause: unknown): ConnectionFailure {
+    return new ConnectionFailure(`${this.broker.host}:${this.broker.port} sent ${what} that no Kafka sends`, { cause })
   }
 
   async #within<T>(work: Promise<T>, timeoutMs: number, task: string): Promise<T> {

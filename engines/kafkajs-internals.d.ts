@@ -63,6 +63,7 @@ declare module 'kafkajs/src/network/connection.js' {
       readonly enforceRequestTimeout: boolean
     })
     readonly requestQueue: { pending: readonly unknown[]; throttledUntil: number; scheduleCheckPendingRequests: () => void }
+    processData: (bytes: Buffer) => void
     connect(): Promise<unknown>
     authenticate(): Promise<void>
     setVersions(versions: ApiVersions): void

@@ -7,11 +7,23 @@ import type { AddressInfo, Socket } from 'node:net'
 
 /**
  * `pass`; `refuse`: the broker is gone; `hang`: connections stand and nothing comes back; `half-close`: the broker ends its side and says nothing;
- * `reset`: each connection is reset in the middle of an answer. Or so many bytes a second; or the first byte of a text is changed wherever it passes.
+ * `reset`: each connection is reset in the middle of an answer; `cut-short`: an answer ends after its half, and its frame says so; `garble`: all is
+ * rubbish. Or so many bytes a second; or the first byte of a text is changed wherever it passes.
  */
-export type ProxyMode = 'pass' | 'refuse' | 'hang' | 'half-close' | 'reset' | { readonly bytesPerSecond: number } | { readonly damages: string }
+export type ProxyMode = 'pass' | 'refuse' | 'hang' | 'half-close' | 'reset' | 'cut-short' | 'garble' | { readonly bytesPerSecond: number } | { readonly damages: string }
 
 const tickMs = 20
+/** What tells the length of an answer. */
+const lengthBytes = 4
+
+/** Whole answers only: of a part nobody knows where it ends. */
+function cutShort(answer: Buffer): Buffer {
+  if (answer.length < lengthBytes) return answer
+  const length = answer.readInt32BE()
+  if (lengthBytes + length !== answer.length) return answer
+  answer.writeInt32BE(length >> 1)
+  return answer.subarray(0, lengthBytes + (length >> 1))
+}
 
 export class KafkaProxy implements AsyncDisposable {
   readonly #host: string
@@ -74,6 +86,10 @@ export class KafkaProxy implements AsyncDisposable {
     const mode = this.#mode
     if (mode === 'hang' || mode === 'half-close') return
     const named = this.#renamed(bytes)
+    if (mode === 'garble' || mode === 'cut-short') {
+      client.write(mode === 'garble' ? named.fill(0xff) : cutShort(named))
+      return
+    }
     if (typeof mode === 'object' && 'damages' in mode) {
       for (let at = named.indexOf(mode.damages); at !== -1; at = named.indexOf(mode.damages, at + 1)) named[at]! ^= 0x20
       client.write(named)

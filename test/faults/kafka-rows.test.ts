@@ -145,6 +145,8 @@ describe(`on a real Kafka${whereMissing('kafka')}`, { skip: kafka === null, time
       ['accepts and never answers', 'hang'],
       ['ends its side of each connection', 'half-close'],
       ['resets each connection in mid-answer', 'reset'],
+      ['cuts its answers short', 'cut-short'],
+      ['answers with rubbish', 'garble'],
     ]
 
     test.each(modes)('S13 %s for a while: reading and appending go on afterwards, nothing is lost or doubled', async (_what, mode) => {
