@@ -35,6 +35,9 @@ const topic = 'transactions'
 const zone = 'UTC'
 export const today = new Date().toISOString().slice(0, 10)
 
+/** The server's clock stands there, so that tests which run past midnight still see today. */
+const endOfTodayMs = Date.parse(today) + 86_400_000 - 1
+
 /** `2026-10` */
 export const lastMonth = new Date(Date.parse(`${today.slice(0, 7)}-01`) - 86_400_000).toISOString().slice(0, 7)
 
@@ -98,7 +101,7 @@ export async function openPageShop(): Promise<PageShop> {
   let port = 0
   let server: RunningServer | null = null
   const startServer = async (): Promise<void> => {
-    server = await startServing({ database, settings, clock: Date.now, log, lake, port })
+    server = await startServing({ database, settings, clock: () => Math.min(Date.now(), endOfTodayMs), log, lake, port })
     port = server.port
   }
   const stopServer = async (): Promise<void> => {
