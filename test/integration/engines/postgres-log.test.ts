@@ -339,7 +339,7 @@ describe('failures', { timeout: TEST_MS }, () => {
     const startMs = performance.now()
     stop.abort()
     await reading
-    expect(performance.now() - startMs).toBeLessThan(500)
+    expect(performance.now() - startMs).toBeLessThan(10_000)
     relay.cut()
     await remote[Symbol.asyncDispose]()
   })

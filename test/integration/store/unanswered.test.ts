@@ -9,7 +9,7 @@ import type { TestPostgres } from '#test/postgres.ts'
 import { freshSchema, openTestPostgres } from '#test/postgres.ts'
 import { waitUntil } from '#test/wait-until.ts'
 
-const answerTimeoutMs = 600
+const answerTimeoutMs = 2_000
 let postgres: TestPostgres
 let proxy: ClogProxy
 let database: Database
