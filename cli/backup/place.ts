@@ -1,8 +1,5 @@
 /** Where a store stands, or is to stand: its server and lake, opened without asking that there be a store. */
-import { join } from 'node:path'
-import { ConfigError } from '#core/errors.ts'
 import type { Lake } from '#core/ports.ts'
-import { acquireFileLock } from '#engines/file-lock.mjs'
 import { openLake } from '#engines/open.ts'
 import { openServer } from '../environment.ts'
 import { count } from '../output.ts'
@@ -19,14 +16,6 @@ export type Place = { readonly url: string; readonly lake: Lake }
 export async function openPlace(settings: Settings, resources: AsyncDisposableStack, say: (line: string) => void): Promise<Place> {
   const { databaseUrl } = await openServer(settings, resources, say)
   return { url: databaseUrl, lake: resources.use(await openLake(settings)) }
-}
-
-/** Keeps a `tidemark up` of this folder from making a store where one is being put back. Throws ConfigError while one runs. */
-export async function holdFolder({ dataDirectory }: Settings, resources: AsyncDisposableStack): Promise<void> {
-  const lock = await acquireFileLock(join(dataDirectory, 'up.lock'), { waitMs: 0 }).catch((thrown: unknown) => {
-    throw new ConfigError(`Tidemark is up in ${dataDirectory}: stop it, or choose another --data folder.`, {}, thrown)
-  })
-  resources.defer(async () => lock.release())
 }
 
 export function describeBackup(manifest: Manifest): { text: string; json: object } {

@@ -9,10 +9,11 @@ import { registeredLakeFiles } from '#store/registered-files.ts'
 import type { LakeFaults } from '../backup/lake-files.ts'
 import { compareWithLake } from '../backup/lake-files.ts'
 import type { Place } from '../backup/place.ts'
-import { describeBackup, holdFolder, logSchemaOf, openPlace } from '../backup/place.ts'
+import { describeBackup, logSchemaOf, openPlace } from '../backup/place.ts'
 import { checkBackup, findRegisterFault, restoreBackup } from '../backup/restore.ts'
 import type { CommonOptions } from '../command.ts'
 import { exitCodes, guarded, settingsOf, withCommonOptions } from '../command.ts'
+import { holdDataFolder } from '../data-folder.ts'
 import { Progress, count, print, printJson } from '../output.ts'
 import { controlProcess } from '../process-control.ts'
 import type { Settings } from '../settings.ts'
@@ -63,7 +64,7 @@ async function restore(folder: string | undefined, options: RestoreCommandOption
   // Before a server is set up for it: a backup with a fault needs none.
   const manifest = await checkBackup(resolve(folder), signal, onStep)
   await withPlace(settings, options, async ({ url, lake }, resources) => {
-    if (settings.databaseUrl === '') await holdFolder(settings, resources)
+    if (settings.databaseUrl === '') await holdDataFolder(settings, resources)
     const restored = await restoreBackup({
       directory: resolve(folder),
       manifest,

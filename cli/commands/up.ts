@@ -2,13 +2,13 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { Option } from 'commander'
 import { ConfigError, TidemarkError } from '#core/errors.ts'
-import { acquireFileLock } from '#engines/file-lock.mjs'
 import { listBatches, readPointer } from '#store/batches.ts'
 import { readCommitted } from '#store/committed.ts'
 import type { CommonOptions } from '../command.ts'
 import type { EngineSet } from '../cluster-environment.ts'
 import { chooseEngines, engineSets } from '../cluster-environment.ts'
 import { folderOf, guarded, onEnvironment, withLayerOptions } from '../command.ts'
+import { holdDataFolder } from '../data-folder.ts'
 import { needsHistory, runLiveTraffic, writeHistory } from '../demo.ts'
 import type { Environment } from '../environment.ts'
 import { transactionsTopic } from '../environment.ts'
@@ -44,10 +44,7 @@ async function up(environment: Environment, options: UpOptions, signal: AbortSig
   const rate = Number(options.rate)
   if (!(rate > 0 && rate <= 10_000)) throw new ConfigError(`--rate takes events a second, up to 10,000, not "${options.rate}".`)
   await using resources = new AsyncDisposableStack()
-  const lock = await acquireFileLock(join(settings.dataDirectory, 'up.lock'), { waitMs: 0 }).catch((thrown: unknown) => {
-    throw new ConfigError(`Tidemark is up already in ${settings.dataDirectory}: stop that one, or choose another --data folder.`, {}, thrown)
-  })
-  resources.defer(async () => lock.release())
+  await holdDataFolder(settings, resources)
   const quiet = options.quiet === true
   const say = (line: string): void => {
     if (!quiet) process.stderr.write(`${line}\n`)
