@@ -3,11 +3,14 @@ import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { openDecoder } from '#core/decode.ts'
 import { ConfigError } from '#core/errors.ts'
+import type { Lake } from '#core/ports.ts'
+import { openLake } from '#engines/open.ts'
 import { openDatabase, run } from '#store/database.ts'
 import type { RegisteredFile } from '#store/registered-files.ts'
 import { registeredLakeFiles } from '#store/registered-files.ts'
 import type { LakeFaults } from '../backup/lake-files.ts'
 import { compareWithLake } from '../backup/lake-files.ts'
+import type { Manifest } from '../backup/manifest.ts'
 import type { Place } from '../backup/place.ts'
 import { describeBackup, logSchemaOf, openPlace } from '../backup/place.ts'
 import { checkBackup, findRegisterFault, restoreBackup } from '../backup/restore.ts'
@@ -27,7 +30,7 @@ export function addRestore(program: Command): void {
   withCommonOptions(program.command('restore [folder]'))
     .description('put a backup back where no store is, and say what of the lake is missing; with --check only look')
     .option('--keep-log', 'put back the store alone: the embedded log that is there goes on, and what the store lacks is counted again from it')
-    .option('--check', 'change nothing: compare a backup with its checksums; without a folder, compare the store that is there with its lake')
+    .option('--check', 'change nothing: compare a backup with its checksums, and the files that it only names with the lake; without a folder, compare the store that is there with its lake')
     .option('--deep', 'with --check, read every registered file of the lake and compare its checksum')
     .addHelpText(
       'after',
@@ -91,9 +94,32 @@ async function restore(folder: string | undefined, options: RestoreCommandOption
 
 async function checkFolder(folder: string, options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep, progress: Progress): Promise<void> {
   const manifest = await checkBackup(resolve(folder), signal, onStep)
+  const faults = manifest.lake === 'named' ? await compareNamed(manifest, options, signal, onStep) : null
   progress.done(`checked after ${progress.seconds.toFixed(1)} s`)
-  if (options.json === true) printJson({ folder: resolve(folder), whole: true, ...describeBackup(manifest).json })
-  else print(`${resolve(folder)} is whole. It holds ${describeBackup(manifest).text}.`)
+  if (options.json === true) printJson({ folder: resolve(folder), whole: true, ...describeBackup(manifest).json, ...(faults !== null && { ...faults, deep: options.deep === true }) })
+  else {
+    print(`${resolve(folder)} is whole. It holds ${describeBackup(manifest).text}.`)
+    if (faults !== null) print(inLakeText(faults, options))
+    else if (manifest.lake === 'named') print('There is no lake here to compare those names with: name its folder with --data, or its address with LAKE_URL.')
+  }
+  if (faults !== null) conclude(faults, null, options)
+}
+
+/** The lake that a backup without files goes with; null where none is here. */
+async function compareNamed({ files }: Manifest, options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep): Promise<LakeFaults | null> {
+  const settings = settingsOf(options)
+  // Nothing is set up only to be looked at.
+  if (settings.lakeUrl === '' && !existsSync(join(settings.dataDirectory, 'lake'))) return null
+  await using lake = await openLake(settings)
+  return compareFiles(lake, files, options, signal, onStep)
+}
+
+async function compareFiles(lake: Lake, files: readonly RegisteredFile[], { deep }: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep): Promise<LakeFaults> {
+  return compareWithLake(lake, files, { deep: deep === true, signal, onFile: (done) => onStep('lake', `${done} of ${files.length} files`) })
+}
+
+function inLakeText({ checked, missing, damaged }: LakeFaults, { deep }: RestoreCommandOptions): string {
+  return `${count(checked - missing.length - damaged.length)} of ${count(checked)} registered files are in the lake${deep === true ? ' with the bytes that were registered' : ''}.`
 }
 
 async function checkStore(options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep, progress: Progress): Promise<void> {
@@ -105,11 +131,11 @@ async function checkStore(options: RestoreCommandOptions, signal: AbortSignal, o
     const [store] = await run<{ present: boolean }>(database.pool, 'SELECT to_regclass($1) IS NOT NULL AS present', [`${settings.schema}.lake_state`])
     if (store?.present !== true) throw noStore(`schema ${settings.schema}`)
     const files: RegisteredFile[] = await registeredLakeFiles(database.pool, settings.schema)
-    const faults = await compareWithLake(lake, files, { deep: options.deep === true, signal, onFile: (done) => onStep('lake', `${done} of ${files.length} files`) })
+    const faults = await compareFiles(lake, files, options, signal, onStep)
     const registerFault = await findRegisterFault(database)
     progress.done(`checked after ${progress.seconds.toFixed(1)} s`)
     if (options.json === true) printJson({ ...faults, deep: options.deep === true, registerFault })
-    else print(`${count(faults.checked - faults.missing.length - faults.damaged.length)} of ${count(files.length)} registered files are in the lake${options.deep === true ? ' with the bytes that were registered' : ''}.`)
+    else print(inLakeText(faults, options))
     conclude(faults, registerFault, options)
   })
 }
