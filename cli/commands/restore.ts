@@ -111,7 +111,7 @@ async function compareNamed({ files }: Manifest, options: RestoreCommandOptions,
   // Nothing is set up only to be looked at.
   if (settings.lakeUrl === '' && !existsSync(join(settings.dataDirectory, 'lake'))) return null
   await using lake = await openLake(settings)
-  return compareFiles(lake, files, options, signal, onStep)
+  return await compareFiles(lake, files, options, signal, onStep)
 }
 
 async function compareFiles(lake: Lake, files: readonly RegisteredFile[], { deep }: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep): Promise<LakeFaults> {
