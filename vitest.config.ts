@@ -13,8 +13,8 @@ type Project = {
 
 const PROJECTS: Readonly<Record<string, Project>> = {
   unit: { include: ['test/unit/**/*.test.ts', 'test/*.test.ts'], testTimeoutMs: 30_000, group: 0, workersMax: 2 },
-  contract: { include: ['test/contract/**/*.test.ts'], testTimeoutMs: 60_000, group: 0, workersMax: 2 },
-  integration: { include: ['test/integration/**/*.test.ts'], testTimeoutMs: 60_000, group: 0, workersMax: 2 },
+  contract: { include: ['test/contract/**/*.test.ts'], testTimeoutMs: 180_000, group: 0, workersMax: 2 },
+  integration: { include: ['test/integration/**/*.test.ts'], testTimeoutMs: 180_000, group: 0, workersMax: 2 },
   faults: { include: ['test/faults/**/*.test.ts'], testTimeoutMs: wholeFaults ? 3_600_000 : 600_000, group: 1, workersMax: 2 },
   e2e: { include: ['test/e2e/**/*.test.ts'], testTimeoutMs: 300_000, group: 2, workersMax: 1 },
 }
