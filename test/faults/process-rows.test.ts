@@ -18,7 +18,7 @@ import { expectE0, isWhole, openTraffic, plainSales, refused, sale } from './set
 const topic = 'transactions'
 const skewedClock = fileURLToPath(new URL('./skewed-clock.ts', import.meta.url))
 /** Silence after which the log gives a process's partitions away, and then some. */
-const takenOverWithinMs = 20_000
+const takenOverWithinMs = 60_000
 let lab: Lab
 
 beforeAll(async () => {
@@ -80,8 +80,8 @@ test('S6 a worker is stopped with records in hand, another takes over, and the z
   await using shop = await openShop()
   const rounds = isWhole ? 5 : 1
   for (let round = 0; round < rounds; round++) {
-    // It flushes 4 s after it began to read, so that it certainly holds records when it is stopped.
-    await using zombie = new LayerProcess(['speed'], { environment: { ...shop.environment, TIDEMARK_FLUSH_MS: '4000' } })
+    // It flushes 10 s after it began to read, so that it certainly holds records when it is stopped.
+    await using zombie = new LayerProcess(['speed'], { environment: { ...shop.environment, TIDEMARK_FLUSH_MS: '10000' } })
     await waitUntil('the first worker to hold the partitions', () => holdsAll(shop, zombie), 30_000)
     await shop.lab.append(plainSales(shop.lab, 300, `held-${round}`))
     const reads = await openReads()
@@ -96,10 +96,9 @@ test('S6 a worker is stopped with records in hand, another takes over, and the z
     await shop.lab.append(plainSales(shop.lab, 100, `after-${round}`))
     await expectE0(shop.lab, takenOverWithinMs)
     zombie.send('SIGCONT')
-    await waitUntil('the zombie to be refused', () => /"code":"(fenced|unavailable)"/.test(zombie.said), 30_000)
+    await waitUntil('the zombie to be refused', () => zombie.said.includes('"code":"fenced"'), 30_000)
     await shop.lab.append(plainSales(shop.lab, 100, `both-${round}`))
     await expectE0(shop.lab, takenOverWithinMs)
-    expect(zombie.said).toContain('"code":"fenced"')
     expect(heir.hasEnded).toBe(false)
   }
 })
