@@ -23,11 +23,35 @@ export type LiveCells = {
   readonly measured: readonly Measured[]
 }
 
-/** Fewer appended rows than this are not worth a merge. */
 const mergeRowsMin = 200
 /** Merging again before the period grew by this share would rewrite the same rows over and over. */
 const mergeShareMin = 0.25
 const chunkBytes = 256 * 1024
+/** What a merge is thought to save before one has been seen, and at the least, so that it is tried again. */
+const yieldAtFirst = 1 / 8
+const yieldMin = 1 / 64
+
+/**
+ * What merging has been worth, for each view: the share of the appended rows that it did away with, recent merges weighing more. Where rows have few keys in
+ * common, most of that work is for nothing: there a merge waits for more rows, and more flushes of them. Kept by the process that merges.
+ */
+export class MergeYields {
+  readonly #shares = new Map<string, number>()
+  readonly #atFirst: number
+
+  constructor(atFirst = yieldAtFirst) {
+    this.#atFirst = atFirst
+  }
+
+  /** Above 0, at most 1. */
+  of(view: string): number {
+    return this.#shares.get(view) ?? this.#atFirst
+  }
+
+  add(view: string, appended: number, saved: number): void {
+    this.#shares.set(view, Math.min(1, Math.max(yieldMin, (this.of(view) + saved / Math.max(1, appended)) / 2)))
+  }
+}
 
 /** Appends one view's cells of a flush. */
 export async function appendLiveRows(client: PoolClient, at: FlushEpoch, cells: LiveCells): Promise<void> {
@@ -96,26 +120,38 @@ async function recordRuns(client: PoolClient, { epoch, xid }: FlushEpoch, { view
   })
 }
 
+export type MergeOptions = {
+  /** Default: as if every merge did away with all that was appended. */
+  readonly yields?: MergeYields
+  /** Fewer appended rows of a period than this are not worth a merge. Default 200. */
+  readonly rowsMin?: number
+}
+
 /** Merges the period with the most appended rows, if any is worth it. Resolves to the rows that became fewer, 0 when there is nothing to do. */
-export async function mergeLiveRows(database: Database, rowsMin = mergeRowsMin): Promise<number> {
+export async function mergeLiveRows(database: Database, { yields = new MergeYields(1), rowsMin = mergeRowsMin }: MergeOptions = {}): Promise<number> {
   return inTransaction(database, { durable: false }, async (client) => {
     const [lock] = await run<{ ours: boolean }>(client, `SELECT pg_try_advisory_xact_lock(${lockKeys}${lockPurpose.liveMerge}) AS ours`)
     if (lock?.ours !== true) return 0
-    const [group] = await run<{ view: string; epoch: bigint; period: string }>(
+    const [group] = await run<{ view: string; epoch: bigint; period: string; appended: bigint }>(
       client,
       /* sql */ `
-      SELECT view, epoch, period FROM live_runs GROUP BY view, epoch, period
+      SELECT view, epoch, period, sum(rows) FILTER (WHERE NOT merged) AS appended
+      FROM live_runs JOIN unnest($2::text[], $3::float8[]) AS y (view, share) USING (view)
+      GROUP BY view, epoch, period, share
       HAVING sum(rows) FILTER (WHERE NOT merged) >= $1
-        AND count(*) FILTER (WHERE NOT merged) > 1
-        AND sum(rows) FILTER (WHERE NOT merged) >= ${mergeShareMin} * coalesce(sum(rows) FILTER (WHERE merged), 0)
+        AND share * count(*) FILTER (WHERE NOT merged) > 1
+        AND share * sum(rows) FILTER (WHERE NOT merged) >= ${mergeShareMin} * coalesce(sum(rows) FILTER (WHERE merged), 0)
       ORDER BY sum(rows) FILTER (WHERE NOT merged) DESC LIMIT 1`,
-      [rowsMin],
+      [rowsMin, views.map(({ name }) => name), views.map(({ name }) => yields.of(name))],
     )
     if (group === undefined) return 0
-    return mergePeriod(client, views.find((view) => view.name === group.view)!, Number(group.epoch), group.period)
+    const saved = await mergePeriod(client, views.find((view) => view.name === group.view)!, Number(group.epoch), group.period)
+    yields.add(group.view, Number(group.appended), saved)
+    return Math.max(1, saved)
   })
 }
 
+/** Resolves to the rows that became fewer. */
 async function mergePeriod(client: PoolClient, view: View, epoch: number, period: string): Promise<number> {
   const [runs] = await run<{ xid: string | null }>(
     client,
@@ -135,5 +171,5 @@ async function mergePeriod(client: PoolClient, view: View, epoch: number, period
   )
   const { before, after } = merged!
   await client.query('INSERT INTO live_runs (view, epoch, period, rows, merged, xid) VALUES ($1, $2, $3, $4, true, $5)', [view.name, epoch, period, after, runs?.xid ?? '0'])
-  return Math.max(1, Number(before - after))
+  return Number(before - after)
 }

@@ -111,7 +111,7 @@ export class World {
         if ((await mergeSmallPages(this.#lab.database, 2)) > 0) this.#coverage.hit('pages merged')
         return
       case 'merge rows':
-        if ((await mergeLiveRows(this.#lab.database, 2)) > 0) this.#coverage.hit('rows merged')
+        if ((await mergeLiveRows(this.#lab.database, { rowsMin: 2 })) > 0) this.#coverage.hit('rows merged')
         return
       case 'sweep':
         return this.#sweep()

@@ -130,7 +130,7 @@ describe('transactions that commit out of order', () => {
     await count([1])
     await follower.followFigures()
     await early.commit()
-    expect(await mergeLiveRows(lab.database, 1)).toBeGreaterThan(0)
+    expect(await mergeLiveRows(lab.database, { rowsMin: 1 })).toBeGreaterThan(0)
     await follower.followFigures()
     await expectSameFigures(follower)
   })
@@ -141,8 +141,8 @@ describe('transactions that commit out of order', () => {
     await follower.followFigures()
     await lab.append([sale({ id: 'new' })])
     await count()
-    expect(await mergeLiveRows(lab.database, 1)).toBeGreaterThan(0)
-    while ((await mergeLiveRows(lab.database, 1)) > 0);
+    expect(await mergeLiveRows(lab.database, { rowsMin: 1 })).toBeGreaterThan(0)
+    while ((await mergeLiveRows(lab.database, { rowsMin: 1 })) > 0);
     await follower.followFigures()
     await expectSameFigures(follower)
   })
@@ -626,7 +626,7 @@ test('whatever happens in whatever order, the documents end as the figures', asy
           await lab.append(some)
         } else if (step === 'copies' && ids.length > 0) await lab.append([sale({ id: random.pick(ids), partition: 2, day: '2025-02-10', city: 'Zürich' })])
         else if (step === 'flush') await count(early === null ? [0, 1, 2] : [1, 2])
-        else if (step === 'merge') await mergeLiveRows(lab.database, 1)
+        else if (step === 'merge') await mergeLiveRows(lab.database, { rowsMin: 1 })
         else if (step === 'follow') await follower.figures.step()
         else if (step === 'fail') {
           let left = 1

@@ -61,7 +61,7 @@ test('a partition is opened with the offset and the ids of one moment, whatever 
 
 test('live rows are merged without loss and without counting twice, whatever is flushed between the statements', async () => {
   for (let n = 0; n < 3; n++) await flushOne()
-  for (let merges = 0; merges < 3; merges++) expect(await mergeLiveRows(whileFlushing(), 1)).toBeGreaterThan(0)
+  for (let merges = 0; merges < 3; merges++) expect(await mergeLiveRows(whileFlushing(), { rowsMin: 1 })).toBeGreaterThan(0)
   expect(owner.position(0)).toBeGreaterThan(9)
   await checkExact(lab)
   while (owner.position(0) < sales) await flushOne()
