@@ -150,20 +150,6 @@ function mixText(hash: number, text: string): number {
   return h ^ (h >>> 15)
 }
 
-const textHashes = new Map<string, number>()
-const textHashesMax = 100_000
-
-/** The hash of a text that comes again and again, as cities and products do: looked up, not computed. */
-function hashOfCommon(text: string): number {
-  let hash = textHashes.get(text)
-  if (hash === undefined) {
-    if (textHashes.size >= textHashesMax) textHashes.clear()
-    hash = mixText(0, text)
-    textHashes.set(text, hash)
-  }
-  return hash
-}
-
 function mixHash(hash: number, added: number): number {
   const h = Math.imul(hash ^ added, 0xc2b2ae35)
   return h ^ (h >>> 16)
@@ -185,12 +171,12 @@ export function fieldsChecksum(event: ShopEvent): number {
   // Only events of one id are compared, so an order id that is the event id says nothing.
   h = event.orderId === event.eventId ? mixHash(h, 1) : mixText(h, event.orderId)
   h = mixText(h, event.userId)
-  h = mixHash(h, hashOfCommon(event.productId))
-  h = mixHash(h, hashOfCommon(event.productName))
-  h = mixHash(h, hashOfCommon(event.category))
-  h = mixHash(h, hashOfCommon(event.city))
-  h = mixHash(h, hashOfCommon(event.currency))
-  h = mixHash(h, event.brand === null ? 0 : hashOfCommon(event.brand) | 1)
+  h = mixHash(h, mixText(0, event.productId))
+  h = mixHash(h, mixText(0, event.productName))
+  h = mixHash(h, mixText(0, event.category))
+  h = mixHash(h, mixText(0, event.city))
+  h = mixHash(h, mixText(0, event.currency))
+  h = mixHash(h, event.brand === null ? 0 : mixText(0, event.brand) | 1)
   h = event.refundOf === null ? mixHash(h, 0) : mixText(h, event.refundOf)
   h = mixNumber(h, event.orderLine)
   h = mixNumber(h, event.quantity)
