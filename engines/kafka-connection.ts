@@ -13,7 +13,7 @@ import Connection from 'kafkajs/src/network/connection.js'
 import type { ApiName } from 'kafkajs/src/protocol/requests/apiKeys.js'
 import apiKeys from 'kafkajs/src/protocol/requests/apiKeys.js'
 import protocol from 'kafkajs/src/protocol/requests/index.js'
-import { ConfigError } from '#core/errors.ts'
+import { ConfigError, messageOf } from '#core/errors.ts'
 import type { BrokerAddress, KafkaAddress } from './kafka-url.ts'
 
 export type KafkaSettings = {
@@ -27,6 +27,9 @@ export type KafkaSettings = {
 
 /** The peer is silent, gone, was left, or speaks something else. */
 export class ConnectionFailure extends Error {}
+
+/** An answer that nothing can be read from. Whoever asks again without end must tell it: it may as well be our own reading that is wrong. */
+export class UnreadableAnswer extends ConnectionFailure {}
 
 const silent = loggers.createLogger({ level: 0, logCreator: () => () => undefined })
 /** Versions that the requests of our own are written in; Kafka 3.1 has them all. */
@@ -79,8 +82,10 @@ export class KafkaConnection {
     try {
       await opened.#within(opened.#start(), settings.connectTimeoutMs, `connect to ${broker.host}:${broker.port}`)
     } catch (thrown) {
+      const failure = opened.#failure
       opened.destroy()
-      throw thrown
+      // Authenticating, kafkajs takes it for a wrong password.
+      throw failure instanceof UnreadableAnswer ? failure : thrown
     }
     return opened
   }
@@ -126,7 +131,7 @@ export class KafkaConnection {
     }
     this.#connection.setVersions(versions)
     this.#connection.setSupportAuthenticationProtocol(versions[apiKeys.SaslAuthenticate] !== undefined)
-    await this.#connection.authenticate()
+    await this.#read('SaslHandshake', async () => this.#connection.authenticate())
     this.#lookup = protocol.lookup(versions)
   }
 
@@ -156,8 +161,8 @@ export class KafkaConnection {
     }
   }
 
-  #unreadable(what: string, cause: unknown): ConnectionFailure {
-    return new ConnectionFailure(`${this.broker.host}:${this.broker.port} sent ${what} that no Kafka sends`, { cause })
+  #unreadable(what: string, cause: unknown): UnreadableAnswer {
+    return new UnreadableAnswer(`${this.broker.host}:${this.broker.port} sent ${what} that cannot be read (${messageOf(cause)})`, { cause })
   }
 
   async #within<T>(work: Promise<T>, timeoutMs: number, task: string): Promise<T> {

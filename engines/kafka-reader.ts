@@ -13,6 +13,7 @@
 import { strict as assert } from 'node:assert'
 import { CorruptError, LossError, UnavailableError } from '#core/errors.ts'
 import type { LogBatch, LogReadOptions, Vector } from '#core/ports.ts'
+import { UnreadableAnswer } from './kafka-connection.ts'
 import { KafkaFailure, code, isPassing, translate, unknownTopic } from './kafka-errors.ts'
 import type { KafkaLink } from './kafka-link.ts'
 import { isTransient } from './kafka-link.ts'
@@ -110,7 +111,7 @@ class PartitionReader {
       }
       this.#underWay.delete(outcome.nodeId)
       if (outcome.kind === 'failed') {
-        if (!isTransient(outcome.thrown)) throw outcome.thrown
+        if (!isTransient(outcome.thrown) || outcome.thrown instanceof UnreadableAnswer) throw outcome.thrown
         this.#forget(outcome.nodeId)
         continue
       }

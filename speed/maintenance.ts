@@ -11,17 +11,29 @@ const intervalMs = 5_000
 /** Runs until aborted; a database that is away is asked again at the next turn. */
 export async function maintainLedger(database: Database, logger: SpeedLogger, signal: AbortSignal): Promise<void> {
   const yields = new MergeYields()
+  const mergeRows = unlessUnavailable('live rows', logger, async () => mergeLiveRows(database, { yields }))
+  const mergePages = unlessUnavailable('ledger pages', logger, async () => mergeSmallPages(database))
   while (!signal.aborted) {
+    const rows = await mergeRows()
+    const pages = await mergePages()
+    if (rows > 0 || pages > 0) logger.debug({ rows, pages }, 'merged live rows and ledger pages')
+    else await delay(intervalMs, signal)
+  }
+}
+
+/** 0 where a retry may mend what it throws, which is told the first time. */
+function unlessUnavailable(what: string, logger: SpeedLogger, merge: () => Promise<number>): () => Promise<number> {
+  let isFailing = false
+  return async () => {
     try {
-      const rows = await mergeLiveRows(database, { yields })
-      const pages = await mergeSmallPages(database)
-      if (rows > 0 || pages > 0) {
-        logger.debug({ rows, pages }, 'merged live rows and ledger pages')
-        continue
-      }
+      const merged = await merge()
+      isFailing = false
+      return merged
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError && thrown.retryable)) throw thrown
+      if (!isFailing) logger.warn({ code: thrown.code }, `merging ${what} fails, and is tried again: ${thrown.message}`)
+      isFailing = true
+      return 0
     }
-    await delay(intervalMs, signal)
   }
 }

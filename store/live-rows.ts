@@ -26,6 +26,10 @@ export type LiveCells = {
 const mergeRowsMin = 200
 /** Merging again before the period grew by this share would rewrite the same rows over and over. */
 const mergeShareMin = 0.25
+/** However little merging saved: more appended rows would take one statement too long. */
+const mergeRowsEnough = 1_000_000
+/** A period of more rows is left to the next publication: the statement would outlast its time, now and ever after. */
+const mergeRowsMax = 3_000_000
 const chunkBytes = 256 * 1024
 /** What a merge is thought to save before one has been seen, and at the least, so that it is tried again. */
 const yieldAtFirst = 1 / 8
@@ -135,14 +139,17 @@ export async function mergeLiveRows(database: Database, { yields = new MergeYiel
     const [group] = await run<{ view: string; epoch: bigint; period: string; appended: bigint }>(
       client,
       /* sql */ `
-      SELECT view, epoch, period, sum(rows) FILTER (WHERE NOT merged) AS appended
-      FROM live_runs JOIN unnest($2::text[], $3::float8[]) AS y (view, share) USING (view)
-      GROUP BY view, epoch, period, share
-      HAVING sum(rows) FILTER (WHERE NOT merged) >= $1
-        AND share * count(*) FILTER (WHERE NOT merged) > 1
-        AND share * sum(rows) FILTER (WHERE NOT merged) >= ${mergeShareMin} * coalesce(sum(rows) FILTER (WHERE merged), 0)
-      ORDER BY sum(rows) FILTER (WHERE NOT merged) DESC LIMIT 1`,
-      [rowsMin, views.map(({ name }) => name), views.map(({ name }) => yields.of(name))],
+      WITH piles AS (
+        SELECT view, epoch, period, sum(rows) FILTER (WHERE NOT merged) AS appended, count(*) FILTER (WHERE NOT merged) AS runs, coalesce(sum(rows) FILTER (WHERE merged), 0) AS merged
+        FROM live_runs GROUP BY view, epoch, period
+      ), judged AS (
+        SELECT p.*, CASE WHEN p.appended >= $4 THEN 1 ELSE y.share END AS share
+        FROM piles p JOIN unnest($2::text[], $3::float8[]) AS y (view, share) USING (view)
+      )
+      SELECT view, epoch, period, appended FROM judged
+      WHERE appended >= $1 AND appended + merged <= $5 AND share * runs > 1 AND share * appended >= ${mergeShareMin} * merged
+      ORDER BY appended DESC LIMIT 1`,
+      [rowsMin, views.map(({ name }) => name), views.map(({ name }) => yields.of(name)), mergeRowsEnough, mergeRowsMax],
     )
     if (group === undefined) return 0
     const saved = await mergePeriod(client, views.find((view) => view.name === group.view)!, Number(group.epoch), group.period)

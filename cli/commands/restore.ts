@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { openDecoder } from '#core/decode.ts'
 import { ConfigError } from '#core/errors.ts'
@@ -94,22 +95,30 @@ async function restore(folder: string | undefined, options: RestoreCommandOption
 
 async function checkFolder(folder: string, options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep, progress: Progress): Promise<void> {
   const manifest = await checkBackup(resolve(folder), signal, onStep)
-  const faults = manifest.lake === 'named' ? await compareNamed(manifest, options, signal, onStep) : null
+  const { text, json } = describeBackup(manifest)
+  const isJson = options.json === true
+  // Said before a lake is asked, which may be away.
+  if (!isJson) print(`${resolve(folder)} is whole. It holds ${text}.`)
+  const settings = settingsOf(options)
+  const faults = manifest.lake === 'named' && hasLake(settings) ? await compareNamed(manifest, settings, options, signal, onStep) : null
   progress.done(`checked after ${progress.seconds.toFixed(1)} s`)
-  if (options.json === true) printJson({ folder: resolve(folder), whole: true, ...describeBackup(manifest).json, ...(faults !== null && { ...faults, deep: options.deep === true }) })
-  else {
-    print(`${resolve(folder)} is whole. It holds ${describeBackup(manifest).text}.`)
-    if (faults !== null) print(inLakeText(faults, options))
-    else if (manifest.lake === 'named') print('There is no lake here to compare those names with: name its folder with --data, or its address with LAKE_URL.')
-  }
+  if (isJson) printJson({ folder: resolve(folder), whole: true, ...json, compared: faults !== null, ...(faults !== null && { ...faults, deep: options.deep === true }) })
+  else if (faults !== null) print(`Compared with ${settings.lakeUrl === '' ? lakeFolder(settings) : 'the lake of LAKE_URL'}: ${inLakeText(faults, options)}`)
+  else if (manifest.lake === 'named') print('There is no lake here to compare those names with: name its folder with --data, or its address with LAKE_URL.')
   if (faults !== null) conclude(faults, null, options)
 }
 
-/** The lake that a backup without files goes with; null where none is here. */
-async function compareNamed({ files }: Manifest, options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep): Promise<LakeFaults | null> {
-  const settings = settingsOf(options)
-  // Nothing is set up only to be looked at.
-  if (settings.lakeUrl === '' && !existsSync(join(settings.dataDirectory, 'lake'))) return null
+function lakeFolder({ dataDirectory }: Settings): string {
+  return join(dataDirectory, 'lake')
+}
+
+/** Nothing is set up only to be looked at. */
+function hasLake(settings: Settings): boolean {
+  if (settings.lakeUrl === '') return existsSync(lakeFolder(settings))
+  return !settings.lakeUrl.startsWith('file://') || existsSync(fileURLToPath(settings.lakeUrl))
+}
+
+async function compareNamed({ files }: Manifest, settings: Settings, options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep): Promise<LakeFaults> {
   await using lake = await openLake(settings)
   return await compareFiles(lake, files, options, signal, onStep)
 }

@@ -45,7 +45,7 @@ test('backup, restore and check work as their help says', async () => {
   expect(await tidemark('restore', '--check', '--deep', '--data', second, '--json')).toMatchObject({ code: 0, printed: expect.stringContaining('"missing": []') })
   const named = join(folder, 'named')
   expect(await tidemark('backup', named, '--no-lake', '--data', first)).toMatchObject({ code: 0 })
-  expect(await tidemark('restore', named, '--check', '--deep', '--data', second, '--json')).toMatchObject({ code: 0, printed: expect.stringMatching(/"lake": "named"[^]*"missing": \[\],\s*"damaged": \[\],\s*"deep": true/) })
+  expect(await tidemark('restore', named, '--check', '--deep', '--data', second, '--json')).toMatchObject({ code: 0, printed: expect.stringMatching(/"lake": "named"[^]*"compared": true[^]*"missing": \[\],\s*"damaged": \[\],\s*"deep": true/) })
   expect(await tidemark('restore', named, '--check', '--data', join(folder, 'nowhere'))).toMatchObject({ code: 0, printed: expect.stringContaining('There is no lake here to compare those names with') })
   await rm(join(second, 'lake', 'transactions'), { recursive: true })
   expect(await tidemark('restore', named, '--check', '--data', second)).toMatchObject({ code: 3, printed: expect.stringMatching(/0 of \d+ registered files are in the lake\.\n.*missing from the lake:\n {2}transactions\//) })

@@ -31,7 +31,7 @@ export class KafkaProxy implements AsyncDisposable {
   readonly #server
   readonly #sockets = new Set<Socket>()
   #mode: ProxyMode = 'pass'
-  /** Connections that were ended by the mode. */
+  /** Connections that were ended by the mode, and answers that it spoilt. */
   faults = 0
 
   private constructor(address: string) {
@@ -87,7 +87,9 @@ export class KafkaProxy implements AsyncDisposable {
     if (mode === 'hang' || mode === 'half-close') return
     const named = this.#renamed(bytes)
     if (mode === 'garble' || mode === 'cut-short') {
-      client.write(mode === 'garble' ? named.fill(0xff) : cutShort(named))
+      const spoilt = mode === 'garble' ? named.fill(0xff) : cutShort(named)
+      if (spoilt !== named || mode === 'garble') this.faults++
+      client.write(spoilt)
       return
     }
     if (typeof mode === 'object' && 'damages' in mode) {

@@ -165,6 +165,7 @@ describe(`on a real Kafka${whereMissing('kafka')}`, { skip: kafka === null, time
       const awayMs = isWhole ? 60_000 : 4_000
       await waitUntil('the time that it stays so', timer(awayMs), 2 * awayMs)
       expect(sum(await readCommitted(lab.database.pool, lab.topic))).toBeGreaterThanOrEqual(sum(before))
+      if (mode !== 'hang' && mode !== 'half-close') expect(proxy.faults).toBeGreaterThan(0)
       proxy.mode = 'pass'
       lab.oracle.add(1, late.meant)
       expect(await appended).toEqual(new Map([[1, lab.oracle.ends().get(1)]]))

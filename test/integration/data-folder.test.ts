@@ -16,7 +16,7 @@ test('one at a time, until it ends; the other is told which process has it', asy
   await using first = new AsyncDisposableStack()
   await using second = new AsyncDisposableStack()
   await holdDataFolder({ dataDirectory }, first)
-  await expect(holdDataFolder({ dataDirectory }, second)).rejects.toMatchObject({ code: 'config', message: expect.stringContaining(`as process ${process.pid}: stop it`) as string })
+  await expect(holdDataFolder({ dataDirectory }, second)).rejects.toMatchObject({ code: 'config', message: expect.stringContaining(`Process ${process.pid}, an "up" or a "restore", has the data folder`) as string })
   await first.disposeAsync()
   await holdDataFolder({ dataDirectory }, second)
 })
@@ -24,5 +24,5 @@ test('one at a time, until it ends; the other is told which process has it', asy
 test('a folder that takes no lock is named as such, not as taken', async () => {
   await writeFile(join(dataDirectory, 'up.lock'), 'a file where the lock is kept')
   await using resources = new AsyncDisposableStack()
-  await expect(holdDataFolder({ dataDirectory }, resources)).rejects.toMatchObject({ code: 'config', message: expect.stringMatching(/takes no lock \(EEXIST.*choose one with --data/) as string })
+  await expect(holdDataFolder({ dataDirectory }, resources)).rejects.toMatchObject({ code: 'config', message: expect.stringMatching(/takes no lock \(EEXIST.*choose another with --data/) as string })
 })
