@@ -20,14 +20,19 @@ export async function openLog(choice: LogChoice): Promise<EventLog> {
 
 export type LakeChoice = { readonly lakeUrl: string; readonly lakeLocation: string; readonly dataDirectory: string }
 
-export async function openLake({ lakeUrl, lakeLocation, dataDirectory }: LakeChoice): Promise<Lake> {
-  if (lakeUrl.startsWith('webhdfs://')) {
-    const { openHdfsLake } = await import('./hdfs-lake.ts')
-    return openHdfsLake({ url: lakeUrl, location: lakeLocation })
-  }
-  if (lakeUrl === '') return openDiskLake({ root: join(dataDirectory, 'lake') })
+export async function openLake(choice: LakeChoice): Promise<Lake> {
+  const root = diskLakeRoot(choice)
+  if (root !== null) return openDiskLake({ root })
+  const { openHdfsLake } = await import('./hdfs-lake.ts')
+  return openHdfsLake({ url: choice.lakeUrl, location: choice.lakeLocation })
+}
+
+/** The folder of a lake on disk, which need not be there; null of one in HDFS. Throws ConfigError for an address that no lake has. */
+export function diskLakeRoot({ lakeUrl, dataDirectory }: Pick<LakeChoice, 'lakeUrl' | 'dataDirectory'>): string | null {
+  if (lakeUrl.startsWith('webhdfs://')) return null
+  if (lakeUrl === '') return join(dataDirectory, 'lake')
   if (!lakeUrl.startsWith('file://')) throw new ConfigError(`No lake speaks ${scheme(lakeUrl)}: leave LAKE_URL empty or give webhdfs://… or file:///…`)
-  return openDiskLake({ root: fileURLToPath(lakeUrl) })
+  return fileURLToPath(lakeUrl)
 }
 
 export type QueryChoice = { readonly queryUrl: string; readonly lake: Lake; readonly memoryLimitMb: number; readonly dataDirectory: string; readonly sharedSchema?: string }

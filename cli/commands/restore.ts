@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { openDecoder } from '#core/decode.ts'
 import { ConfigError } from '#core/errors.ts'
 import type { Lake } from '#core/ports.ts'
-import { openLake } from '#engines/open.ts'
+import { diskLakeRoot, openLake } from '#engines/open.ts'
 import { openDatabase, run } from '#store/database.ts'
 import type { RegisteredFile } from '#store/registered-files.ts'
 import { registeredLakeFiles } from '#store/registered-files.ts'
@@ -100,22 +99,15 @@ async function checkFolder(folder: string, options: RestoreCommandOptions, signa
   // Said before a lake is asked, which may be away.
   if (!isJson) print(`${resolve(folder)} is whole. It holds ${text}.`)
   const settings = settingsOf(options)
-  const faults = manifest.lake === 'named' && hasLake(settings) ? await compareNamed(manifest, settings, options, signal, onStep) : null
+  const root = diskLakeRoot(settings)
+  // Nothing is set up only to be looked at.
+  const hasLake = root === null || existsSync(root)
+  const faults = manifest.lake === 'named' && hasLake ? await compareNamed(manifest, settings, options, signal, onStep) : null
   progress.done(`checked after ${progress.seconds.toFixed(1)} s`)
   if (isJson) printJson({ folder: resolve(folder), whole: true, ...json, compared: faults !== null, ...(faults !== null && { ...faults, deep: options.deep === true }) })
-  else if (faults !== null) print(`Compared with ${settings.lakeUrl === '' ? lakeFolder(settings) : 'the lake of LAKE_URL'}: ${inLakeText(faults, options)}`)
+  else if (faults !== null) print(`Compared with ${root ?? 'the lake of LAKE_URL'}: ${inLakeText(faults, options)}`)
   else if (manifest.lake === 'named') print('There is no lake here to compare those names with: name its folder with --data, or its address with LAKE_URL.')
   if (faults !== null) conclude(faults, null, options)
-}
-
-function lakeFolder({ dataDirectory }: Settings): string {
-  return join(dataDirectory, 'lake')
-}
-
-/** Nothing is set up only to be looked at. */
-function hasLake(settings: Settings): boolean {
-  if (settings.lakeUrl === '') return existsSync(lakeFolder(settings))
-  return !settings.lakeUrl.startsWith('file://') || existsSync(fileURLToPath(settings.lakeUrl))
 }
 
 async function compareNamed({ files }: Manifest, settings: Settings, options: RestoreCommandOptions, signal: AbortSignal, onStep: OnStep): Promise<LakeFaults> {

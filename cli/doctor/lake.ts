@@ -7,12 +7,12 @@ import { existsSync } from 'node:fs'
 import { access, constants, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { ConfigError, UnavailableError, messageOf } from '#core/errors.ts'
 import type { Lake, ParquetColumn, QueryEngine } from '#core/ports.ts'
 import { openDiskLake } from '#engines/disk-lake.ts'
 import type { HdfsFacts, NameNodeFacts } from '#engines/hdfs-inspect.ts'
 import type { HdfsLimits } from '#engines/hdfs-http.ts'
+import { diskLakeRoot } from '#engines/open.ts'
 import { parquetCodec } from '#engines/parquet.ts'
 import { openTemporaryFolder } from '#engines/temporary-folder.ts'
 import type { TrinoFacts } from '#engines/trino-inspect.ts'
@@ -77,7 +77,8 @@ export function lakeExaminations(settings: Settings): readonly Examination[] {
 async function withLake(settings: Settings, work: (lake: Lake, folder: string) => Promise<void>): Promise<void> {
   const folder = `_doctor-${randomBytes(4).toString('hex')}`
   const { lakeUrl, lakeLocation, dataDirectory } = settings
-  if (lakeUrl.startsWith('webhdfs://')) {
+  const root = diskLakeRoot({ lakeUrl, dataDirectory })
+  if (root === null) {
     const [{ openHdfsLake }, { removeEmptyFolder }] = await Promise.all([import('#engines/hdfs-lake.ts'), import('#engines/hdfs-inspect.ts')])
     await using lake = await openHdfsLake({ url: lakeUrl, location: lakeLocation, limits })
     try {
@@ -87,7 +88,6 @@ async function withLake(settings: Settings, work: (lake: Lake, folder: string) =
     }
     return
   }
-  const root = lakeUrl === '' ? join(dataDirectory, 'lake') : fileURLToPath(lakeUrl)
   if (existsSync(root)) return onDisk(root, folder, work)
   // Nothing is made where there is nothing: the look takes place beside it.
   await checkCanBeMade(root)
