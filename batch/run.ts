@@ -6,19 +6,18 @@
  * little is left, cuts a last time, and publishes while no flush commits (docs/decisions/0018).
  */
 import { setTimeout as wait } from 'node:timers/promises'
-import type { PoolClient } from 'pg'
 import type { Decoder } from '#core/decode.ts'
 import { decoderOf } from '#core/decode.ts'
 import { ConflictError, HeldError, OvertakenError, SwitchingError, messageOf } from '#core/errors.ts'
 import type { EventLog, Lake, ParquetCodec, QueryEngine } from '#core/ports.ts'
 import { views } from '#core/views/all.ts'
 import type { Batch, BatchInputs, InputSums, Publication } from '#store/batches.ts'
-import { beginBatch, combineParts, endBatchOwnership, failBatch, holdBatch, noteRun, publishBatch, readBatch, readPointer, readStages, supersedeBatch } from '#store/batches.ts'
+import { beginBatch, combineParts, failBatch, holdBatch, noteRun, publishBatch, readBatch, readPointer, readStages, supersedeBatch } from '#store/batches.ts'
 import type { CorrectionPlan } from '#store/corrections.ts'
 import { noCorrections } from '#store/corrections.ts'
 import { differencesOf } from '#store/cross-check.ts'
 import type { Database } from '#store/database.ts'
-import { connect, translateError } from '#store/database.ts'
+import { connect, releaseLocks, translateError } from '#store/database.ts'
 import { cutEpoch } from '#store/epochs.ts'
 import { beginSwitch, isSameLogic, otherLogic, readLogic, settleSwitch } from '#store/logic.ts'
 import { pathsOfOtherLogic } from '#store/pending-files.ts'
@@ -107,9 +106,9 @@ export async function runBatch(options: BatchOptions): Promise<BatchOutcome> {
     // What is archived on the way to other logic is decoded with that of before, as far as this code still knows it: so nothing is left in the archive that is
     // not the store's where this run fails, and what the change of logic changes is told of every record.
     const archiveDecoder = (isSwitch ? decoderOf(logic.version!) : null) ?? decoder
-    return await finishBatch({ ...options, clock, archiveDecoder }, batch, owner, isSwitch ? logic.version : null)
+    return await finishBatch({ ...options, clock, archiveDecoder }, batch, isSwitch ? logic.version : null)
   } finally {
-    owner.release(true)
+    await releaseLocks(owner)
   }
 }
 
@@ -139,7 +138,7 @@ class StepClock {
 }
 
 /** `oldLogic`: what the store's figures are made with, where this batch takes another version into use. */
-async function finishBatch(options: RunOptions, begun: Batch, owner: PoolClient, oldLogic: string | null): Promise<BatchOutcome> {
+async function finishBatch(options: RunOptions, begun: Batch, oldLogic: string | null): Promise<BatchOutcome> {
   const { database, clock } = options
   const computed = new Computed()
   try {
@@ -177,8 +176,6 @@ async function finishBatch(options: RunOptions, begun: Batch, owner: PoolClient,
     if (!(thrown instanceof HeldError)) await failBatch(database, begun.batch, messageOf(thrown)).catch(() => undefined)
     await noteRun(database.pool, begun.batch, clock.ms, computed.inputs()).catch(() => undefined)
     throw translateError(thrown)
-  } finally {
-    await endBatchOwnership(owner, begun.batch).catch(() => undefined)
   }
 }
 

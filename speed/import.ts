@@ -9,10 +9,11 @@ import { ConflictError, FencedError, TidemarkError } from '#core/errors.ts'
 import { Ledger } from '#core/ledger.ts'
 import type { LogRecord } from '#core/ports.ts'
 import type { Database } from '#store/database.ts'
+import { releaseLocks } from '#store/database.ts'
 import type { Flush, FlushFaults } from '#store/flush.ts'
 import { commitFlush } from '#store/flush.ts'
 import type { Import, ImportedFile } from '#store/imports.ts'
-import { disownImport, findImport, finishImport, moveImport, ownImport, readEpoch } from '#store/imports.ts'
+import { findImport, finishImport, moveImport, ownImport, readEpoch } from '#store/imports.ts'
 import { agreeOnLogic, openPartitions } from '#store/partitions.ts'
 import type { ArchiveFile, ArchiveRange } from '#store/register.ts'
 import { registerWithin } from '#store/register.ts'
@@ -74,7 +75,7 @@ export async function runImport(options: ImportOptions, begun: Import, signal: A
     if (isFinished) await finishImport(database.pool, begun.name)
     return { import: (await findImport(database.pool, begun.name))!, sums, isFinished }
   } finally {
-    await disownImport(owner)
+    await releaseLocks(owner)
   }
 }
 

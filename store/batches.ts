@@ -137,10 +137,6 @@ export async function beginBatch(database: Database, owner: PoolClient, cutEpoch
   })
 }
 
-export async function endBatchOwnership(owner: PoolClient, batch: number): Promise<void> {
-  await owner.query(`SELECT pg_advisory_unlock(${lockKeys}$1)`, [batchLock(batch)])
-}
-
 /** A batch that runs no more although it says so was ended by a crash: its rows are nobody's. */
 async function markCrashed(database: Database): Promise<void> {
   const running = await run<{ batch: bigint }>(database.pool, `SELECT batch FROM batches WHERE status = 'running'`)

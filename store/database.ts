@@ -86,11 +86,17 @@ export function openDatabase(options: DatabaseOptions): Database {
   }
 }
 
-/** A connection of its own for whoever keeps a session lock; to be released by the caller. */
+/** A connection of its own for whoever keeps a session lock; to be released by the caller, with `releaseLocks` where the next one may come at once. */
 export async function connect({ pool }: Database): Promise<pg.PoolClient> {
   return pool.connect().catch((cause: unknown) => {
     throw translateError(cause)
   })
+}
+
+/** Resolves when others may have the session locks: a connection that is only closed keeps them until the server has seen it. */
+export async function releaseLocks(owner: pg.PoolClient): Promise<void> {
+  await owner.query('SELECT pg_advisory_unlock_all()').catch(() => undefined)
+  owner.release(true)
 }
 
 export type TransactionOptions = {

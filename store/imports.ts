@@ -128,7 +128,7 @@ export async function readImportPartitions(queryable: Queryable, topic: string):
 }
 
 /**
- * Keeps the import to the caller until `disownImport`, or the end of the connection. Throws ConflictError where another process works on it: two would be
+ * Keeps the import to the caller until `releaseLocks`, or the end of the connection. Throws ConflictError where another process works on it: two would be
  * harmless, since every chunk is fenced, and each would hold the other up.
  */
 export async function ownImport(database: Database, { name, partition }: Pick<Import, 'name' | 'partition'>): Promise<PoolClient> {
@@ -144,12 +144,6 @@ export async function ownImport(database: Database, { name, partition }: Pick<Im
   }
   client.release()
   throw new ConflictError(`The import ${name} runs already in another process: wait for it, or stop it.`, { name })
-}
-
-/** Resolves when others may have the import: a connection that is only closed keeps its lock until the server has seen it. */
-export async function disownImport(owner: PoolClient): Promise<void> {
-  await owner.query('SELECT pg_advisory_unlock_all()').catch(() => undefined)
-  owner.release(true)
 }
 
 /** In the transaction of the flush that counts the lines up to where `files` end. */

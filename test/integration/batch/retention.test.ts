@@ -2,8 +2,8 @@
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { sweepBatchFolders } from '#batch/orphans.ts'
-import { beginBatch, endBatchOwnership, listBatches, resumePublishing, rollBack } from '#store/batches.ts'
-import { connect } from '#store/database.ts'
+import { beginBatch, listBatches, resumePublishing, rollBack } from '#store/batches.ts'
+import { connect, releaseLocks } from '#store/database.ts'
 import { cutEpoch } from '#store/epochs.ts'
 import { readIncarnation } from '#store/incarnation.ts'
 import { addPendingFile } from '#store/pending-files.ts'
@@ -80,8 +80,7 @@ test('a file that waits for the publication of a run is no orphan while it runs,
   await pruneStore(lab.database, 2, 1_000)
   expect(await registeredPaths(lab.database.pool, ['pending', file.path])).toEqual(new Set(['pending', file.path]))
   // The run is gone without a word; the next says so.
-  await endBatchOwnership(owner, batch)
-  owner.release(true)
+  await releaseLocks(owner)
   await runLabBatch(lab)
   expect((await listBatches(lab.database.pool)).find((one) => one.batch === batch)).toMatchObject({ status: 'failed' })
   await pruneStore(lab.database, 2, 1_000)

@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { acceptLoss } from '#store/accept-loss.ts'
-import { disownImport, findImport, listImports, ownImport } from '#store/imports.ts'
+import { releaseLocks } from '#store/database.ts'
+import { findImport, listImports, ownImport } from '#store/imports.ts'
 import { listLetters } from '#store/dead-letters.ts'
 import { listFiles } from '#store/register.ts'
 import { repairArchive } from '#batch/archive.ts'
@@ -147,7 +148,7 @@ describe('an import', () => {
     const owner = await ownImport(lab.database, { name: 'old-shop', partition: firstPartition })
     await expect(runLabImport(lab, { files: [file] })).rejects.toThrow('runs already in another process')
     await importAll({ name: 'other-shop', files: [other] })
-    await disownImport(owner)
+    await releaseLocks(owner)
     expectLines(mine)
     expectLines(others, firstPartition - 1)
     await importAll({ files: [file] })
