@@ -66,3 +66,18 @@ test('they are merged again as soon as merging pays', async () => {
   expect(yields.of('product_sales')).toBeGreaterThan(0.8)
   await checkExact(lab)
 })
+
+/** Flushes of the first of March, as if they had appended so many rows each. */
+async function claimRuns(rows: readonly number[]): Promise<void> {
+  await run(lab.database.pool, `INSERT INTO live_runs (view, epoch, period, rows, merged) SELECT 'product_sales', epoch, DATE '2025-03-01', r, false FROM lake_state, unnest($1::int[]) AS r`, [rows])
+}
+
+test('a million rows are merged however little it saved, and no statement is given more than three', async () => {
+  yields = new MergeYields(1 / 64)
+  await claimRuns([500_000, 499_999])
+  expect(await mergeLiveRows(lab.database, { yields })).toBe(0)
+  await claimRuns([1])
+  expect(await mergeLiveRows(lab.database, { yields })).toBeGreaterThan(0)
+  await claimRuns([2_999_999, 2])
+  expect(await mergeLiveRows(lab.database, { yields })).toBe(0)
+})
